@@ -1,0 +1,335 @@
+//! The one driver for never-ending watch streams.
+//!
+//! When you write a backend, say how to open one round of a watch (list, then follow); [`drive`] makes of it the
+//! stream that [`Discovery::watch`](crate::Discovery::watch) promises: it reports an error, backs off, opens the next
+//! round, takes silence for an error, drains what is ready, and reads everything anew from time to time.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::backoff::spread;
+use crate::{Backoff, Error, ErrorKind, Result, WatchEvent, WatchStream};
+
+/// How a watch is driven. The defaults are for every backend; tests shorten them.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct WatchOptions {
+    /// The shortest pause before the next round after an error. 100 ms.
+    pub backoff_base: Duration,
+    /// The longest pause before the next round after an error. 5 s.
+    pub backoff_cap: Duration,
+    /// No item for this long counts as an error. 25 s: two and a half times the 10 s after which a quiet watch owes
+    /// a [`WatchEvent::Progress`].
+    pub idle: Duration,
+    /// Everything is read anew this long after a round was opened, give or take 20 %. 5 min: it bounds the life of a
+    /// change that a registry failed to tell (etcd lost watch events in seven releases, etcd robustness README).
+    pub reread: Duration,
+}
+
+impl Default for WatchOptions {
+    fn default() -> Self {
+        Self {
+            backoff_base: Duration::from_millis(100),
+            backoff_cap: Duration::from_secs(5),
+            idle: Duration::from_secs(25),
+            reread: Duration::from_secs(300),
+        }
+    }
+}
+
+/// How many ready items are drained before a listing is handed over all the same.
+const DRAIN: usize = 1024;
+
+/// A never-ending stream made of rounds. `open` starts a round: a stream whose first item is a listing.
+///
+/// `backend` is the configured name, for errors. Where a backend has a session with a back-off of its own, `open`
+/// waits for the session. The stream ends after an item of kind `Closed`, and only then.
+pub fn drive<F, O>(backend: Arc<str>, options: WatchOptions, open: F) -> WatchStream
+where
+    F: FnMut() -> O + Send + 'static,
+    O: Future<Output = Result<WatchStream>> + Send + 'static,
+{
+    let backoff = Backoff::new(options.backoff_base, options.backoff_cap);
+    let driver = Driver {
+        backend,
+        options,
+        open,
+        backoff,
+        round: None,
+        ready: None,
+        retry_at: None,
+        closed: false,
+    };
+    futures::stream::unfold(driver, |mut driver| async move {
+        let item = driver.next().await?;
+        Some((item, driver))
+    })
+    .boxed()
+}
+
+struct Driver<F> {
+    backend: Arc<str>,
+    options: WatchOptions,
+    open: F,
+    backoff: Backoff,
+    round: Option<Round>,
+    /// What was drained behind a listing and is not one.
+    ready: Option<Result<WatchEvent>>,
+    retry_at: Option<Instant>,
+    closed: bool,
+}
+
+struct Round {
+    stream: WatchStream,
+    reread_at: Instant,
+}
+
+impl<F, O> Driver<F>
+where
+    F: FnMut() -> O + Send + 'static,
+    O: Future<Output = Result<WatchStream>> + Send + 'static,
+{
+    async fn next(&mut self) -> Option<Result<WatchEvent>> {
+        while !self.closed {
+            if let Some(at) = self.retry_at.take() {
+                sleep_until(at).await;
+            }
+            let idle_at = Instant::now() + self.options.idle;
+            let event = match self.ready.take() {
+                Some(item) => item,
+                None => match self.follow(idle_at).await {
+                    Ok(None) => continue,
+                    Ok(Some(event)) => Ok(event),
+                    Err(error) => Err(error),
+                },
+            };
+            return Some(match event {
+                Ok(event) => {
+                    self.backoff.reset();
+                    Ok(self.drain(event))
+                }
+                Err(error) => Err(self.failed(error)),
+            });
+        }
+        None
+    }
+
+    /// The next item of the current round, opening one if there is none; `None` when it is time for a new one.
+    async fn follow(&mut self, idle_at: Instant) -> Result<Option<WatchEvent>> {
+        let silence = || {
+            Error::timeout(format!(
+                "the watch was silent for {}",
+                humantime::format_duration(self.options.idle)
+            ))
+        };
+        let round = match &mut self.round {
+            Some(round) => round,
+            none => {
+                let stream = timeout_at(idle_at, (self.open)())
+                    .await
+                    .map_err(|_| silence())??;
+                none.insert(Round {
+                    stream,
+                    reread_at: Instant::now() + spread(self.options.reread, 0.2),
+                })
+            }
+        };
+        tokio::select! {
+            biased;
+            item = round.stream.next() => item_or_end(item).map(Some),
+            () = sleep_until(round.reread_at.min(idle_at)) => {
+                if round.reread_at > idle_at {
+                    return Err(silence());
+                }
+                self.round = None;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes everything that is ready behind a listing; of several listings the last counts.
+    fn drain(&mut self, mut event: WatchEvent) -> WatchEvent {
+        if !matches!(event, WatchEvent::Listing(_)) {
+            return event;
+        }
+        let Some(round) = &mut self.round else {
+            return event;
+        };
+        for _ in 0..DRAIN {
+            match round.stream.next().now_or_never() {
+                Some(Some(Ok(later @ WatchEvent::Listing(_)))) => event = later,
+                None => break,
+                Some(other) => {
+                    self.ready = Some(item_or_end(other));
+                    break;
+                }
+            }
+        }
+        event
+    }
+
+    fn failed(&mut self, error: Error) -> Error {
+        self.round = None;
+        self.ready = None;
+        self.closed = error.kind() == ErrorKind::Closed;
+        let pause = self
+            .backoff
+            .next_delay()
+            .max(error.retry_after().unwrap_or_default());
+        self.retry_at = Some(Instant::now() + pause);
+        if error.operation().is_some() {
+            return error;
+        }
+        error.with_operation("watch").with_backend(self.backend.clone())
+    }
+}
+
+/// A round that ends is an error: a watch never does.
+fn item_or_end(item: Option<Result<WatchEvent>>) -> Result<WatchEvent> {
+    item.unwrap_or_else(|| Err(Error::unavailable("the watch ended")))
+}
+
+impl<F> fmt::Debug for Driver<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("backend", &self.backend)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::stream;
+
+    use super::*;
+    use crate::{Authority, Listing};
+
+    #[expect(clippy::unnecessary_wraps, reason = "an item of a script")]
+    fn listing(revision: u64) -> Result<WatchEvent> {
+        Ok(WatchEvent::Listing(
+            Listing::new("main", Authority::Quorum, vec![]).at(0, revision),
+        ))
+    }
+
+    fn revision(item: Option<Result<WatchEvent>>) -> u64 {
+        match item {
+            Some(Ok(WatchEvent::Listing(listing))) => listing.revision,
+            other => panic!("not a listing: {other:?}"),
+        }
+    }
+
+    /// Each round plays the next script and then stays silent.
+    fn scripted(rounds: Vec<Vec<Result<WatchEvent>>>) -> (WatchStream, Arc<AtomicUsize>) {
+        let opened = Arc::new(AtomicUsize::new(0));
+        let count = opened.clone();
+        let mut rounds = rounds.into_iter();
+        let stream = drive("main".into(), WatchOptions::default(), move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let items = rounds.next();
+            async move {
+                let items = items.ok_or_else(|| Error::unavailable("connection refused"))?;
+                Ok(stream::iter(items).chain(stream::pending()).boxed())
+            }
+        });
+        (stream, opened)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_opened_before_the_first_poll() {
+        let (mut stream, opened) = scripted(vec![vec![listing(1)]]);
+        assert_eq!(opened.load(Ordering::SeqCst), 0);
+        assert_eq!(revision(stream.next().await), 1);
+        assert_eq!(opened.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_is_an_item_and_the_next_round_follows_after_a_pause() {
+        let (mut stream, opened) = scripted(vec![
+            vec![listing(1), Err(Error::unavailable("reset"))],
+            vec![listing(2)],
+        ]);
+        assert_eq!(revision(stream.next().await), 1);
+        let error = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "main: watch: unavailable: reset");
+        let before = Instant::now();
+        assert_eq!(revision(stream.next().await), 2);
+        assert!(before.elapsed() >= Duration::from_millis(100));
+        assert_eq!(opened.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn listings_that_are_ready_together_are_handed_over_as_the_last_one() {
+        let (mut stream, _) = scripted(vec![vec![listing(1), listing(2), listing(3)]]);
+        assert_eq!(revision(stream.next().await), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_an_error_after_25_seconds() {
+        let (mut stream, _) = scripted(vec![vec![listing(1)]]);
+        assert_eq!(revision(stream.next().await), 1);
+        let before = Instant::now();
+        let error = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(before.elapsed().as_secs(), 25);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everything_is_read_anew_within_six_minutes_without_an_error() {
+        let mut round = 0;
+        let mut stream = drive("main".into(), WatchOptions::default(), move || {
+            round += 1;
+            let first = stream::iter([listing(round)]);
+            let beat = stream::unfold((), |()| async {
+                tokio::time::sleep(Duration::from_secs(9)).await;
+                Some((
+                    Ok(WatchEvent::Progress {
+                        authority: Authority::Quorum,
+                        as_of: Instant::now(),
+                    }),
+                    (),
+                ))
+            });
+            async move { Ok(first.chain(beat).boxed()) }
+        });
+        let start = Instant::now();
+        loop {
+            match stream.next().await.unwrap().unwrap() {
+                WatchEvent::Listing(listing) if listing.revision == 2 => break,
+                _ => assert!(start.elapsed() < Duration::from_secs(360)),
+            }
+        }
+        assert!(start.elapsed() >= Duration::from_secs(240));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_stream_ends_after_one_closed() {
+        let (mut stream, _) = scripted(vec![vec![listing(1), Err(Error::closed("by its owner"))]]);
+        assert_eq!(revision(stream.next().await), 1);
+        assert_eq!(
+            stream.next().await.unwrap().unwrap_err().kind(),
+            ErrorKind::Closed
+        );
+        assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_refuses_is_asked_ever_less_often() {
+        let (mut stream, opened) = scripted(vec![]);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(60) {
+            stream.next().await.unwrap().unwrap_err();
+        }
+        assert!(
+            opened.load(Ordering::SeqCst) < 60,
+            "{opened:?} rounds in a minute"
+        );
+    }
+}
