@@ -87,6 +87,12 @@ impl Events {
         let _ = self.sender.send(event);
     }
 
+    /// Whether anybody else still holds these events: the backend that publishes them, or a listener.
+    #[must_use]
+    pub fn has_owner(&self) -> bool {
+        self.sender.strong_count() > 1
+    }
+
     /// A stream of everything published from now on.
     #[must_use]
     pub fn subscribe(&self) -> EventStream {
