@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_wrong_word_is_answered_with_the_known_ones() {
         for (line, known) in [
-            ("tset", "test, bench, servers, ci"),
+            ("tests", "test, bench, servers, ci"),
             ("test --fast", "--verbose"),
             ("servers start", "`list` or `fetch`"),
             ("ci core", "no arguments"),

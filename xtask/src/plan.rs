@@ -105,7 +105,7 @@ fn formatting(scope: &Scope) -> Invocation {
 fn clippy(packages: Vec<String>, features: &[&str]) -> Invocation {
     Invocation::cargo(["clippy"])
         .with_arguments(packages)
-        .with_arguments(["--all-targets"])
+        .with_arguments(["--all-targets", "--keep-going"])
         .with_arguments(features)
         .with_arguments(["--", "-D", "warnings"])
 }
@@ -131,7 +131,7 @@ fn each_feature(face: &Package) -> Vec<Invocation> {
 fn documentation(scope: &Scope) -> Invocation {
     Invocation::cargo(["doc"])
         .with_arguments(scope.arguments())
-        .with_arguments(["--all-features", "--no-deps"])
+        .with_arguments(["--all-features", "--no-deps", "--keep-going"])
         .with_variable("RUSTDOCFLAGS", "-D warnings")
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn run(steps: Vec<Step>, session: &Session, workspace: &Workspace) ->
             Outcome::Ignored(reason) => println!("ignored: {reason} ({took})"),
             Outcome::Failed(reason) => println!("FAILED: {reason} ({took})"),
         }
-        if matches!(report.outcome, Outcome::Failed(_)) && !echo {
+        if matches!(report.outcome, Outcome::Failed(_)) && !echo && !report.output.is_empty() {
             println!("\n{}\n", report.output.trim_end());
         }
         Row {

@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
-        let UsageError(message) = Scope::parse(&["memroy"], &sample()).unwrap_err();
+        let UsageError(message) = Scope::parse(&["mercury"], &sample()).unwrap_err();
         assert!(
-            message.contains("`memroy`") && message.contains("callsign, core, examples, memory"),
+            message.contains("`mercury`") && message.contains("callsign, core, examples, memory"),
             "{message}"
         );
     }

@@ -187,9 +187,9 @@ mod tests {
     #[test]
     fn commands_that_name_what_does_not_exist_are_found() {
         for (line, what) in [
-            ("cargo xtask tset", "unknown command `tset`"),
-            ("cargo xtask test memroy", "unknown crate or registry `memroy`"),
-            ("cargo tset", "cargo tset"),
+            ("cargo xtask tests", "unknown command `tests`"),
+            ("cargo xtask test mercury", "unknown crate or registry `mercury`"),
+            ("cargo tests", "cargo tests"),
             ("cargo run --bin slowstart", "--bin slowstart"),
             ("cargo run -p callsign-core --bin quickstart", "--bin quickstart"),
             ("cargo build && cargo test -p callsign-etcd", "`callsign-etcd`"),
