@@ -1,5 +1,7 @@
 //! Each fault does what its documentation says, to every handle, and is over when its guard is dropped.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
