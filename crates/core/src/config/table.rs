@@ -149,7 +149,10 @@ fn explain(figment: &Figment, path: &str, error: &figment::Error) -> Error {
     };
     let (key, rule) = match &error.kind {
         Kind::UnknownField(field, allowed) => {
-            (join(field), format!("unknown key; {}", one_of("keys", allowed)))
+            // figment has put the key into the path, except where `SkipType` handed it over.
+            let named = error.path.last() == Some(field);
+            let key = join(if named { "" } else { field });
+            (key, format!("unknown key; {}", one_of("keys", allowed)))
         }
         Kind::MissingField(field) => (join(field), "missing".to_owned()),
         Kind::UnknownVariant(value, allowed) => (
@@ -247,7 +250,7 @@ mod tests {
     use figment::providers::{Format, Toml};
 
     use super::*;
-    use crate::config::Secret;
+    use crate::config::{Secret, Tls};
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -258,6 +261,8 @@ mod tests {
         retries: u8,
         #[serde(default)]
         password: Option<Secret>,
+        #[serde(default)]
+        tls: Option<Tls>,
     }
 
     fn read(toml: &str) -> Result<Config> {
@@ -281,7 +286,11 @@ mod tests {
             ("type = \"x\"", "`registries.main.endpoints`: missing"),
             (
                 "type = \"x\"\nendpoint = []",
-                "`registries.main.endpoint` in TOML source string: unknown key; allowed keys: endpoints, retries, password",
+                "`registries.main.endpoint` in TOML source string: unknown key; allowed keys: endpoints, retries, password, tls",
+            ),
+            (
+                "type = \"x\"\nendpoints = []\ntls.ca = \"x\"",
+                "`registries.main.tls.ca` in TOML source string: unknown key; allowed keys: ca_file, cert_file, key_file, server_name",
             ),
             (
                 "type = \"x\"\nendpoints = \"a,b\"",
@@ -299,6 +308,15 @@ mod tests {
                 message
             );
         }
+    }
+
+    #[test]
+    fn an_unknown_key_at_the_top_level_is_named_once() {
+        let error = extract::<Config>(&Figment::from(Toml::string("endpoint = []")), "").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`endpoint` in TOML source string: unknown key; allowed keys: endpoints, retries, password, tls"
+        );
     }
 
     #[test]
