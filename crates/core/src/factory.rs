@@ -83,7 +83,7 @@ impl Factories {
             ),
             None => format!(
                 "the registry type `{kind}` is unknown; compiled in: {}",
-                self.types().collect::<Vec<_>>().join(", ")
+                listed(self.types())
             ),
         })
     }
@@ -102,12 +102,9 @@ impl Factories {
 pub struct Registries {
     factories: Factories,
     figment: Figment,
-    built: RefCell<BTreeMap<String, Slot>>,
-}
-
-enum Slot {
-    Building,
-    Built(Arc<dyn Backend>),
+    built: RefCell<BTreeMap<String, Arc<dyn Backend>>>,
+    /// Who is being built for whom: each is a member of the one before it.
+    building: RefCell<Vec<String>>,
 }
 
 impl Registries {
@@ -118,6 +115,7 @@ impl Registries {
             factories,
             figment,
             built: RefCell::default(),
+            building: RefCell::default(),
         }
     }
 
@@ -133,6 +131,13 @@ impl Registries {
         factory.build(table, self)
     }
 
+    /// The way from `name` to itself, where it is being built already: `a -> b -> a`.
+    fn cycle(&self, name: &str) -> Option<String> {
+        let building = self.building.borrow();
+        let start = building.iter().position(|one| one == name)?;
+        Some(format!("{} -> {name}", building[start..].join(" -> ")))
+    }
+
     fn names(&self) -> Vec<String> {
         let registries = self.figment.find_value("registries").ok();
         registries
@@ -144,38 +149,40 @@ impl Registries {
 
 impl Members for Registries {
     fn member(&self, name: &str) -> Result<Arc<dyn Backend>> {
+        if let Some(backend) = self.built.borrow().get(name) {
+            return Ok(backend.clone());
+        }
         let names = self.names();
         if !names.iter().any(|known| known == name) {
-            let known = if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            };
+            let known = listed(names.iter().map(String::as_str));
             return Err(Error::config(format!(
                 "there is no registry `{name}`: no table `[registries.{name}]`; configured: {known}"
             )));
         }
-        match self.built.borrow().get(name) {
-            Some(Slot::Built(backend)) => return Ok(backend.clone()),
-            Some(Slot::Building) => {
-                return Err(error_at(
-                    &self.figment,
-                    &format!("registries.{name}"),
-                    format!("the registry `{name}` is a member of itself: members must not form a cycle"),
-                ));
-            }
-            None => {}
+        if let Some(cycle) = self.cycle(name) {
+            return Err(error_at(
+                &self.figment,
+                &format!("registries.{name}"),
+                format!("the registry is a member of itself: {cycle}"),
+            ));
         }
-        self.built.borrow_mut().insert(name.to_owned(), Slot::Building);
+        self.building.borrow_mut().push(name.to_owned());
         let built = Table::new(&self.figment, name).and_then(|table| self.build(&table));
-        match &built {
-            Ok(backend) => self
-                .built
-                .borrow_mut()
-                .insert(name.to_owned(), Slot::Built(backend.clone())),
-            Err(_) => self.built.borrow_mut().remove(name),
-        };
+        self.building.borrow_mut().pop();
+        if let Ok(backend) = &built {
+            self.built.borrow_mut().insert(name.to_owned(), backend.clone());
+        }
         built
+    }
+}
+
+/// The names, or that there are none.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
     }
 }
 

@@ -160,6 +160,7 @@ fn explain(figment: &Figment, path: &str, error: &figment::Error) -> Error {
             format!("`{value}` is unknown; {}", one_of("values", allowed)),
         ),
         Kind::InvalidType(actual, expected) => {
+            let expected = plain(expected);
             (join(""), format!("{} found, expected {expected}", shown(actual)))
         }
         Kind::InvalidValue(actual, expected) => (
@@ -182,6 +183,17 @@ fn one_of(what: &str, allowed: &[&str]) -> String {
         return format!("no {what} are allowed here");
     }
     format!("allowed {what}: {}", allowed.join(", "))
+}
+
+/// What serde calls a type, in the words of a configuration file.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "a map" => "a table",
+        "a sequence" => "a list",
+        "a string" => "text in quotes",
+        "a boolean" => "`true` or `false`",
+        other => other,
+    }
 }
 
 /// A value of the wrong type, as far as it may be shown: text with an `@` may be a URL with a password in it.
@@ -294,7 +306,7 @@ mod tests {
             ),
             (
                 "type = \"x\"\nendpoints = \"a,b\"",
-                "`registries.main.endpoints` in TOML source string: the text `a,b` found, expected a sequence",
+                "`registries.main.endpoints` in TOML source string: the text `a,b` found, expected a list",
             ),
             (
                 "type = \"x\"\nendpoints = []\nretries = 300",
