@@ -11,9 +11,11 @@
 //! # assert_eq!(options.timeout, Duration::from_millis(250));
 //! ```
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::de::Visitor;
+use serde::{Deserializer, Serializer};
 
 use crate::{Error, Result};
 
@@ -38,5 +40,40 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
 
 /// Reads a duration from text.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number and a unit in quotes, such as \"15s\"")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Duration, E> {
+            parse(text).map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_without_a_unit_is_refused_with_an_example() {
+        let read = |json: &str| deserialize(&mut serde_json::Deserializer::from_str(json));
+        assert_eq!(read("\"250ms\"").unwrap(), Duration::from_millis(250));
+        assert_eq!(
+            read("15").unwrap_err().to_string(),
+            "invalid type: integer `15`, expected a number and a unit in quotes, such as \"15s\" at line 1 column 2"
+        );
+        assert!(
+            read("\"15\"")
+                .unwrap_err()
+                .to_string()
+                .contains("write a number and a unit")
+        );
+    }
 }

@@ -27,7 +27,8 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// A registry written as a URL. The scheme is the registry's type; several hosts are separated by commas.
+/// A registry written as a URL. The scheme is the registry's type; several hosts are separated by commas. What stands
+/// before the last `@` is user and password; further on, an `@` is written `%40`.
 ///
 /// ```
 /// use callsign_core::config::RegistryUrl;
@@ -91,17 +92,21 @@ impl std::str::FromStr for RegistryUrl {
 
     fn from_str(text: &str) -> Result<Self> {
         // Nothing of the text is shown before user and password are taken out of it.
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| {
-            Error::config(
-                "the registry URL has no scheme: write it as `type://host:port`, such as `memory://`",
-            )
-        })?;
+        let (scheme, rest) = text
+            .split_once("://")
+            .filter(|(scheme, _)| is_scheme(scheme))
+            .ok_or_else(|| {
+                Error::config(
+                    "the registry URL has no scheme: write it as `type://host:port`, such as `memory://`",
+                )
+            })?;
+        // First, and at the last `@`: a password may hold `/` and `?` as they are, and must not end up in the path.
+        let (credentials, rest) = match rest.rsplit_once('@') {
+            Some((credentials, rest)) => (Some(credentials), rest),
+            None => (None, rest),
+        };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (credentials, authority) = match authority.rsplit_once('@') {
-            Some((credentials, authority)) => (Some(credentials), authority),
-            None => (None, authority),
-        };
         let (user, password) = match credentials.map(|text| text.split_once(':').unwrap_or((text, ""))) {
             Some((user, password)) => (
                 Some(decode(user)?),
@@ -129,6 +134,14 @@ impl std::str::FromStr for RegistryUrl {
             query,
         })
     }
+}
+
+/// `root:password@host` before a stray `://` is none.
+fn is_scheme(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_'))
 }
 
 /// Undoes percent-encoding.
@@ -191,10 +204,21 @@ mod tests {
     }
 
     #[test]
+    fn a_password_with_separators_in_it_stays_whole_and_hidden() {
+        let url: RegistryUrl = "etcd://root:hun/ter2?@x@h:1/p".parse().unwrap();
+        assert_eq!(url.password.as_ref().map(Secret::expose), Some("hun/ter2?@x"));
+        assert_eq!(url.to_string(), "etcd://h:1/p");
+    }
+
+    #[test]
     fn bad_urls_say_what_is_wrong() {
         for (text, message) in [
             (
                 "127.0.0.1",
+                "the registry URL has no scheme: write it as `type://host:port`, such as `memory://`",
+            ),
+            (
+                "root:hunter2@h:1://",
                 "the registry URL has no scheme: write it as `type://host:port`, such as `memory://`",
             ),
             (
