@@ -1,0 +1,15 @@
+//! The registries that can be compiled in.
+
+use callsign_core::Factories;
+
+/// The factories of all compiled-in types; of the others, the feature to switch on.
+pub(crate) fn compiled_in() -> Factories {
+    let factories = Factories::new();
+
+    #[cfg(feature = "memory")]
+    let factories = factories.with(callsign_memory::factory());
+    #[cfg(not(feature = "memory"))]
+    let factories = factories.with_disabled("memory", "memory");
+
+    factories
+}
