@@ -32,7 +32,7 @@ impl Sources {
     /// UTF-8.
     pub(crate) fn layer(self) -> Result<Figment> {
         let figment = match self.figment {
-            Some(own) => with_profile(own, self.profile.as_deref(), PROGRAM, None)?,
+            Some(own) => with_profile(readable(own)?, self.profile.as_deref(), PROGRAM, None)?,
             None => look_up(self.file, self.profile, self.environment)?,
         };
         Ok(match self.registry {
@@ -71,6 +71,26 @@ fn look_up(
         (name, _) => with_profile(base, name.as_deref(), PROGRAM, path.as_deref()),
     }?;
     Ok(environment.variables().fold(profiled, Figment::merge))
+}
+
+/// Refuses a figment one of whose providers failed. Of the reason only the first line is shown: figment's `Toml` prints
+/// the line that it cannot read on the next ones.
+fn readable(own: Figment) -> Result<Figment> {
+    let Err(error) = own.extract::<Dict>() else {
+        return Ok(own);
+    };
+    let file = error
+        .metadata
+        .as_ref()
+        .and_then(|metadata| metadata.source.as_ref()?.file_path());
+    let place = file
+        .map(|path| format!(" because of {}", path.display()))
+        .unwrap_or_default();
+    let reason = error.kind.to_string();
+    Err(Error::config(format!(
+        "the program's figment cannot be read{place}: {}",
+        reason.lines().next().unwrap_or_default()
+    )))
 }
 
 fn by_variable(name: &str) -> String {

@@ -7,7 +7,7 @@ mod common;
 use callsign::Callsign;
 use callsign::core::{Dict, Figment};
 use common::builder;
-use figment::providers::Serialized;
+use figment::providers::{Format, Serialized, Toml};
 
 const TOML: &str = r#"
 registry = "main"
@@ -112,6 +112,19 @@ async fn a_programs_own_figment_stands_alone() {
         builder().profile("no-such").build().unwrap_err().to_string(),
         "there is no profile `no-such`, which the program names: no table `[profiles.no-such]`; configured: prod"
     );
+}
+
+#[test]
+fn a_figment_that_failed_is_refused_without_the_line_it_failed_at() {
+    let error = Callsign::builder()
+        .figment(Figment::from(Toml::string("a = 1\npassword = hunter2")))
+        .build()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the program's figment cannot be read: TOML parse error at line 2, column 12"
+    );
+    assert!(!format!("{error:?}").contains("hunter2"));
 }
 
 #[tokio::test]
