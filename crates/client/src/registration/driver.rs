@@ -1,0 +1,163 @@
+//! The task behind one registration: feeds the machine, makes its writes, shows its states.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callsign_core::{Backend, EventKind, LostSignal, Pair, Receipt, Result};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::machine::{Input, Output, Registrar, Verb, Write};
+use super::{Departure, Patch, RegistrationState};
+use crate::call::{ended, within};
+use crate::events::{ClientEvent, ClientEvents};
+
+/// How long the one delete of a dropped handle may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the handle asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Change the instance; answers with the pair that the change got.
+    Update(Patch, oneshot::Sender<Result<Pair>>),
+    /// Leave; answers when it is over.
+    Leave {
+        notice: Duration,
+        deadline: Duration,
+        done: oneshot::Sender<Departure>,
+    },
+}
+
+/// What the handle can see without asking.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    pub(crate) state: RegistrationState,
+    pub(crate) written: Option<Pair>,
+}
+
+pub(crate) struct Driver {
+    pub(crate) machine: Registrar,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) shown: watch::Sender<Shown>,
+    pub(crate) events: ClientEvents,
+}
+
+type Call = BoxFuture<'static, Result<Receipt>>;
+
+impl Driver {
+    /// Runs until the registration is gone, or its handle is.
+    pub(crate) async fn run(mut self) {
+        let mut call: Option<Call> = None;
+        let mut lost = LostSignal::never();
+        let mut news = self.backend.events();
+        let mut waiting: Vec<oneshot::Sender<Departure>> = Vec::new();
+        let mut input = Input::Tick;
+        loop {
+            for output in self.machine.step(input, Instant::now()) {
+                match output {
+                    Output::Write(write) => call = Some(start(self.backend.clone(), write)),
+                    Output::State(state) => self.show(state),
+                    Output::Gone(departure) => {
+                        for done in waiting {
+                            // Who no longer waits for the end does not need to be told.
+                            let _ = done.send(departure.clone());
+                        }
+                        return;
+                    }
+                }
+            }
+            self.show_written();
+            let wake_at = self.machine.wake_at();
+            input = tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    None => return self.farewell().await,
+                    Some(Command::Update(patch, answer)) => self.patch(patch, answer),
+                    Some(Command::Leave { notice, deadline, done }) => {
+                        waiting.push(done);
+                        Input::Leave { notice, deadline }
+                    }
+                },
+                answer = ended(&mut call) => {
+                    if let Ok(receipt) = &answer {
+                        lost = receipt.lost.clone();
+                    }
+                    Input::Answer(answer)
+                }
+                cause = lost.fired() => {
+                    lost = LostSignal::never();
+                    Input::Lost(cause)
+                }
+                Some(event) = news.next() => match event.kind {
+                    EventKind::Ready => Input::Ready,
+                    _ => Input::Tick,
+                },
+                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => Input::Tick,
+            };
+        }
+    }
+
+    /// Computes the new instance and tells the handle its pair, or the rule that the change breaks.
+    fn patch(&mut self, patch: Patch, answer: oneshot::Sender<Result<Pair>>) -> Input {
+        match patch.apply(self.machine.desired()) {
+            Ok(instance) => {
+                let pair = self.machine.desired().pair();
+                // Who no longer waits for the pair does not need it.
+                let _ = answer.send(Ok(Pair::new(pair.incarnation, pair.seq.saturating_add(1))));
+                Input::Update(instance)
+            }
+            Err(error) => {
+                let _ = answer.send(Err(error));
+                Input::Tick
+            }
+        }
+    }
+
+    fn show(&self, state: RegistrationState) {
+        let key = self.machine.desired().key.clone();
+        self.events.publish(ClientEvent::Registration {
+            key,
+            state: state.clone(),
+        });
+        self.shown.send_modify(|shown| shown.state = state);
+    }
+
+    fn show_written(&self) {
+        let written = self.machine.written();
+        self.shown
+            .send_if_modified(|shown| std::mem::replace(&mut shown.written, written) != written);
+    }
+
+    /// The handle was dropped: one delete, bounded in time, and nothing else.
+    async fn farewell(self) {
+        if let Some(record) = self.machine.farewell() {
+            let write = Write {
+                verb: Verb::Deregister,
+                record,
+                timeout: FAREWELL,
+            };
+            // Without a handle there is nobody to tell; the lease ends by itself.
+            let _ = start(self.backend.clone(), write).await;
+        }
+        self.show(RegistrationState::Gone);
+    }
+}
+
+fn start(backend: Arc<dyn Backend>, write: Write) -> Call {
+    let Write {
+        verb,
+        record,
+        timeout,
+    } = write;
+    async move {
+        match verb {
+            Verb::Register => within("register", timeout, backend.register(&record)).await,
+            Verb::Renew => within("renew", timeout, backend.renew(&record)).await,
+            Verb::Deregister => within("deregister", timeout, backend.deregister(&record)).await,
+        }
+    }
+    .boxed()
+}

@@ -1,0 +1,483 @@
+//! What a view shows, and why: a pure machine, stepped by the driver.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use callsign_core::{
+    Authority, Error, Instance, InstanceId, Listing, Result, ServiceKey, Status, WatchEvent,
+};
+use tokio::time::Instant;
+
+use super::merge::{Pairing, pair_up};
+use super::protection::{Gate, Holds};
+use super::tombstones::Tombstones;
+use super::{Freshness, HoldKind, Protection, Snapshot};
+use crate::events::ClientEvent;
+use crate::prober::Probed;
+
+/// What happens to a view.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The watch has said something.
+    Watch(Result<WatchEvent>),
+    /// The registry was asked again, as [`Output::Ask`] wanted.
+    Asked(Result<Listing>),
+    /// Probes have ended.
+    Probed(Vec<(InstanceId, Probed)>),
+    /// The store on disk had this.
+    Bootstrap {
+        instances: Vec<Arc<Instance>>,
+        written_at: SystemTime,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// Show this from now on; `changed` says whether anything but its age is new.
+    Show { snapshot: Arc<Snapshot>, changed: bool },
+    /// List by quorum; the answer comes back as [`Input::Asked`].
+    Ask,
+    /// Probe this instance; the result comes back as [`Input::Probed`].
+    Probe(Arc<Instance>),
+    /// Tell everybody.
+    Tell(ClientEvent),
+}
+
+#[derive(Debug)]
+pub(crate) struct ViewMachine {
+    shown: Arc<Snapshot>,
+    /// The next snapshot, while a step is under way.
+    next: Snapshot,
+    /// Whether anything but its age is new in `next`.
+    changed: bool,
+    protected: bool,
+    /// Whether the last whole listing was proven, and no error has come since.
+    proven: bool,
+    /// Source and epoch of the last proven listing.
+    origin: Option<(Arc<str>, u64)>,
+    holds: Holds,
+    gate: Gate,
+    tombstones: Tombstones,
+}
+
+impl ViewMachine {
+    /// A view of `service` that knows nothing. `protected`: whether unexplained removals are held.
+    pub(crate) fn new(service: ServiceKey, protected: bool) -> Self {
+        let unknown = Snapshot::unknown(service);
+        Self {
+            shown: Arc::new(unknown.clone()),
+            next: unknown,
+            changed: false,
+            protected,
+            proven: false,
+            origin: None,
+            holds: Holds::new(),
+            gate: Gate::default(),
+            tombstones: Tombstones::default(),
+        }
+    }
+
+    /// What is shown now.
+    pub(crate) fn shown(&self) -> &Arc<Snapshot> {
+        &self.shown
+    }
+
+    /// When to call with [`Input::Tick`] if nothing else happens before.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        self.holds.wake_at()
+    }
+
+    /// One step. Pure: the same inputs at the same times give the same outputs.
+    pub(crate) fn step(&mut self, input: Input, now: Instant) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        let heard = match input {
+            Input::Watch(Ok(WatchEvent::Listing(listing))) => {
+                self.apply(&listing, now, &mut outputs);
+                true
+            }
+            Input::Watch(Ok(WatchEvent::Progress { authority, as_of })) => {
+                self.progress(authority, as_of, now);
+                true
+            }
+            Input::Watch(Ok(_)) | Input::Tick => false,
+            Input::Watch(Err(error)) => {
+                self.proven = false;
+                self.trouble(error, now);
+                true
+            }
+            Input::Asked(answer) => {
+                self.asked(answer, now, &mut outputs);
+                true
+            }
+            Input::Probed(results) => {
+                for (id, probed) in results {
+                    self.holds.probed(&id, probed, now);
+                }
+                false
+            }
+            Input::Bootstrap {
+                instances,
+                written_at,
+            } => {
+                self.bootstrap(instances, written_at);
+                true
+            }
+        };
+        self.settle(now, &mut outputs);
+        if heard || self.changed {
+            self.publish(&mut outputs);
+        }
+        self.pursue(now, &mut outputs);
+        outputs
+    }
+
+    fn asked(&mut self, answer: Result<Listing>, now: Instant, outputs: &mut Vec<Output>) {
+        // An error here is one more "don't know". Freshness follows the watch alone.
+        if let Ok(listing) = answer
+            && listing.authority != Authority::Stale
+            && self.apply(&listing, now, outputs)
+        {
+            self.holds.confirm();
+        } else {
+            self.holds.not_confirmed(now);
+        }
+    }
+
+    fn bootstrap(&mut self, instances: Vec<Arc<Instance>>, written_at: SystemTime) {
+        if matches!(self.next.freshness, Freshness::Unknown { .. }) {
+            self.set_instances(instances.into());
+            self.next.freshness = Freshness::Bootstrap { written_at };
+            self.changed = true;
+        }
+    }
+
+    /// Takes a whole listing; whether it was taken, and is not older than what is known.
+    fn apply(&mut self, listing: &Listing, now: Instant, outputs: &mut Vec<Output>) -> bool {
+        let same_source = self.next.source.as_ref() == Some(&listing.source);
+        let stale = listing.authority == Authority::Stale;
+        if same_source && (listing.epoch, listing.revision) < (self.next.epoch, self.next.revision) {
+            if stale {
+                self.unproven(now);
+            }
+            return false;
+        }
+        let origin = (listing.source.clone(), listing.epoch);
+        let new_origin = self.origin.as_ref() != Some(&origin);
+        let returned = if stale {
+            0
+        } else {
+            self.holds.release_listed(listing)
+        };
+
+        let merged = self.merge(listing, now, outputs);
+        let missing = self.gate(merged.missing, merged.present, new_origin, now);
+        let instances = without(merged.instances, &missing.gone);
+        self.hold(&missing.held, missing.kind, listing.authority, now, outputs);
+        if returned > 0 {
+            self.changed = true;
+            self.tell_released(0, returned, outputs);
+        }
+
+        if merged.as_listed && missing.gone.is_empty() {
+            self.set_instances(listing.instances.clone());
+        } else {
+            self.set_instances(instances.into());
+        }
+        self.describe(listing, same_source);
+        if stale {
+            self.unproven(now);
+        } else {
+            self.proven = true;
+            self.origin = Some(origin);
+            self.set_freshness(Freshness::Live);
+        }
+        true
+    }
+
+    fn describe(&mut self, listing: &Listing, same_source: bool) {
+        let next = &mut self.next;
+        self.changed |= !same_source
+            || next.authority != Some(listing.authority)
+            || (!Arc::ptr_eq(&next.skipped, &listing.skipped) && next.skipped != listing.skipped);
+        next.epoch = listing.epoch;
+        next.revision = listing.revision;
+        next.source = Some(listing.source.clone());
+        next.authority = Some(listing.authority);
+        next.as_of = Some(if same_source {
+            next.as_of.map_or(listing.as_of, |at| at.max(listing.as_of))
+        } else {
+            listing.as_of
+        });
+        next.skipped = listing.skipped.clone();
+    }
+
+    /// What the set would be if every missing instance were kept that may be, and who is missing.
+    fn merge(&mut self, listing: &Listing, now: Instant, outputs: &mut Vec<Output>) -> Merged {
+        let stale = listing.authority == Authority::Stale;
+        let skipped: BTreeSet<&str> = listing.skipped.iter().map(|skipped| &*skipped.id).collect();
+        let before = self.next.instances.clone();
+        let mut merged = Merged {
+            instances: Vec::with_capacity(before.len().max(listing.instances.len())),
+            missing: Vec::new(),
+            present: 0,
+            as_listed: true,
+        };
+        for pairing in pair_up(&before, &listing.instances) {
+            match pairing {
+                Pairing::Same(instance) => merged.keep(instance),
+                Pairing::Both(old, new) => {
+                    let takes_over = if stale {
+                        new.pair() > old.pair()
+                    } else {
+                        new.supersedes(old)
+                    };
+                    if takes_over && old != new {
+                        merged.keep(new);
+                    } else {
+                        merged.as_listed = false;
+                        merged.keep(old);
+                    }
+                }
+                Pairing::Right(new) if self.tombstones.is_ghost(new, now) => {
+                    merged.as_listed = false;
+                    let (service, id) = (self.next.service.clone(), new.id().clone());
+                    outputs.push(Output::Tell(ClientEvent::GhostSuppressed { service, id }));
+                }
+                Pairing::Right(new) => merged.keep(new),
+                Pairing::Left(old) if stale || skipped.contains(old.id().as_str()) => {
+                    merged.as_listed = false;
+                    merged.keep(old);
+                }
+                Pairing::Left(old) if old.status == Status::Draining => {
+                    self.holds.forget(old.id());
+                    self.tombstones.bury(old, now);
+                }
+                Pairing::Left(old) => {
+                    merged.as_listed = false;
+                    merged.instances.push(old.clone());
+                    if !self.holds.contains(old.id()) {
+                        merged.missing.push(old.clone());
+                    }
+                }
+            }
+        }
+        merged
+    }
+
+    /// Decides on who is missing without having said goodbye.
+    fn gate(
+        &mut self,
+        missing: Vec<Arc<Instance>>,
+        present: usize,
+        new_origin: bool,
+        now: Instant,
+    ) -> Missing {
+        let kind = match (self.protected, missing.is_empty()) {
+            (_, true) | (false, _) => None,
+            (true, false) if new_origin => Some(HoldKind::NewOrigin),
+            (true, false) => self.gate.judge(missing.len(), present, now),
+        };
+        match kind {
+            Some(kind) => Missing {
+                held: missing,
+                gone: Vec::new(),
+                kind,
+            },
+            None => Missing {
+                held: Vec::new(),
+                gone: missing,
+                kind: HoldKind::Empty,
+            },
+        }
+    }
+
+    fn hold(
+        &mut self,
+        held: &[Arc<Instance>],
+        kind: HoldKind,
+        authority: Authority,
+        now: Instant,
+        outputs: &mut Vec<Output>,
+    ) {
+        if held.is_empty() {
+            return;
+        }
+        for instance in held {
+            self.holds
+                .hold(instance, kind, authority != Authority::Quorum, now);
+        }
+        self.changed = true;
+        let (service, count) = (self.next.service.clone(), held.len());
+        outputs.push(Output::Tell(ClientEvent::Held { service, kind, count }));
+    }
+
+    /// Lets go of the held ones whose time has come.
+    fn settle(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        if self.holds.is_empty() {
+            return;
+        }
+        let gone = self.holds.verdicts(now);
+        if gone.is_empty() {
+            return;
+        }
+        let left = self
+            .next
+            .instances
+            .iter()
+            .filter(|instance| gone.binary_search(instance.id()).is_err());
+        let left: Vec<_> = left.cloned().collect();
+        self.set_instances(left.into());
+        self.changed = true;
+        self.tell_released(gone.len(), 0, outputs);
+    }
+
+    fn tell_released(&self, removed: usize, returned: usize, outputs: &mut Vec<Output>) {
+        let service = self.next.service.clone();
+        outputs.push(Output::Tell(ClientEvent::Released {
+            service,
+            removed,
+            returned,
+        }));
+    }
+
+    fn progress(&mut self, authority: Authority, as_of: Instant, now: Instant) {
+        if self.next.as_of.is_none() {
+            return;
+        }
+        if authority == Authority::Stale {
+            self.trouble(without_proof(), now);
+        } else if self.proven {
+            self.next.as_of = self.next.as_of.max(Some(as_of));
+            self.set_freshness(Freshness::Live);
+        }
+    }
+
+    fn unproven(&mut self, now: Instant) {
+        self.proven = false;
+        self.trouble(without_proof(), now);
+    }
+
+    fn trouble(&mut self, cause: Error, now: Instant) {
+        let freshness = match &self.next.freshness {
+            Freshness::Bootstrap { .. } if self.next.as_of.is_none() => return,
+            Freshness::Unknown { .. } if self.next.as_of.is_none() => {
+                Freshness::Unknown { cause: Some(cause) }
+            }
+            Freshness::Stale { since, .. } => Freshness::Stale { since: *since, cause },
+            _ => Freshness::Stale { since: now, cause },
+        };
+        self.changed = true;
+        self.next.freshness = freshness;
+    }
+
+    fn set_freshness(&mut self, freshness: Freshness) {
+        self.changed |= std::mem::discriminant(&freshness) != std::mem::discriminant(&self.next.freshness);
+        self.next.freshness = freshness;
+    }
+
+    fn set_instances(&mut self, instances: Arc<[Arc<Instance>]>) {
+        let same = Arc::ptr_eq(&instances, &self.next.instances)
+            || (instances.len() == self.next.instances.len()
+                && instances
+                    .iter()
+                    .zip(self.next.instances.iter())
+                    .all(|(new, old)| Arc::ptr_eq(new, old)));
+        if same {
+            return;
+        }
+        self.changed = true;
+        self.next.routable = if instances.iter().all(|instance| instance.routable()) {
+            instances.clone()
+        } else {
+            instances
+                .iter()
+                .filter(|instance| instance.routable())
+                .cloned()
+                .collect()
+        };
+        self.next.instances = instances;
+    }
+
+    fn publish(&mut self, outputs: &mut Vec<Output>) {
+        let changed = std::mem::take(&mut self.changed);
+        if changed {
+            self.next.seq += 1;
+            self.next.held = self.holds.ids().cloned().collect();
+            self.next.protection = match self.holds.until() {
+                Some(until) => Protection::Held {
+                    kind: self.holds.kind(),
+                    until,
+                    count: self.holds.len(),
+                },
+                None => Protection::None,
+            };
+        }
+        let before = std::mem::discriminant(&self.shown.freshness);
+        if before != std::mem::discriminant(&self.next.freshness) {
+            let (service, freshness) = (self.next.service.clone(), self.next.freshness.clone());
+            outputs.push(Output::Tell(ClientEvent::Freshness { service, freshness }));
+        }
+        self.shown = Arc::new(self.next.clone());
+        outputs.push(Output::Show {
+            snapshot: self.shown.clone(),
+            changed,
+        });
+    }
+
+    /// Goes after the truth about the held ones.
+    fn pursue(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        if self.holds.is_empty() {
+            return;
+        }
+        if self.holds.ask(now) {
+            outputs.push(Output::Ask);
+        }
+        for id in self.holds.probes(now) {
+            if let Some(instance) = self.shown.get(id.as_str()) {
+                outputs.push(Output::Probe(instance.clone()));
+            }
+        }
+    }
+}
+
+struct Merged {
+    instances: Vec<Arc<Instance>>,
+    /// Neither listed nor explained, and not held yet.
+    missing: Vec<Arc<Instance>>,
+    /// How many are kept for a better reason than being held.
+    present: usize,
+    /// Whether `instances` is exactly what was listed.
+    as_listed: bool,
+}
+
+impl Merged {
+    fn keep(&mut self, instance: &Arc<Instance>) {
+        self.present += 1;
+        self.instances.push(instance.clone());
+    }
+}
+
+struct Missing {
+    held: Vec<Arc<Instance>>,
+    gone: Vec<Arc<Instance>>,
+    kind: HoldKind,
+}
+
+/// Both are sorted by id.
+fn without(mut instances: Vec<Arc<Instance>>, gone: &[Arc<Instance>]) -> Vec<Arc<Instance>> {
+    if !gone.is_empty() {
+        instances.retain(|instance| {
+            gone.binary_search_by(|gone| gone.id().cmp(instance.id()))
+                .is_err()
+        });
+    }
+    instances
+}
+
+fn without_proof() -> Error {
+    Error::unavailable("the registry answers without a quorum behind it").with_operation("watch")
+}
