@@ -406,11 +406,11 @@ fn two_writers_never_give_a_reader_a_torn_set_or_none() {
                 assert!(set.is_some() && problems.is_empty(), "{problems:?}");
             }
         });
-        for writer in writers {
-            writer.join().unwrap();
-        }
+        let results = writers.map(thread::ScopedJoinHandle::join);
+        // Also when a writer has failed: the reader would wait for ever.
         done.store(true, Ordering::Relaxed);
         reader.join().unwrap();
+        assert!(results.iter().all(Result::is_ok));
     });
     assert!(scene.load().0.is_some());
     assert_eq!(scene.suffixes(), [".view", ".view.old"]);

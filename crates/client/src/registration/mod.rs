@@ -4,6 +4,8 @@ mod driver;
 mod leaving;
 mod machine;
 mod patch;
+#[cfg(test)]
+mod schedules;
 mod state;
 
 use std::fmt;
