@@ -1,0 +1,45 @@
+//! The registry comes back with nothing.
+
+use callsign_core::ErrorKind;
+
+use super::leases::is_reported_lost;
+use crate::suite::outcome::ensure;
+use crate::suite::{CaseResult, Ctx};
+
+pub(super) async fn wiped_registry_starts_a_new_epoch(ctx: &Ctx) -> CaseResult {
+    let (writer, reader) = ctx.clients().await?;
+    let service = ctx.service("orders")?;
+    for seq in 1..=5 {
+        writer.register(&ctx.record_at(&service, "one", (1, seq))?).await?;
+    }
+    let mut watch = ctx.watch(&reader, &service);
+    let before = watch.until("the record", |listing| listing.instances.len() == 1).await?;
+    ctx.wipe().await?;
+    let after = watch
+        .until_within(ctx.recovery(), "the empty registry", |listing| listing.instances.is_empty())
+        .await?;
+    ensure!(
+        after.epoch > before.epoch,
+        "the epoch went from {} to {}: a wiped registry starts a new one",
+        before.epoch,
+        after.epoch
+    );
+    Ok(())
+}
+
+pub(super) async fn wiped_record_is_reported_lost(ctx: &Ctx) -> CaseResult {
+    let (writer, reader) = ctx.clients().await?;
+    let record = ctx.short_record(&ctx.service("orders")?, "one")?;
+    let service = record.key().service.clone();
+    writer.register(&record).await?;
+    ctx.lists_exactly(&reader, &service, &[&record]).await?;
+    ctx.wipe().await?;
+    for client in [&writer, &reader] {
+        ctx.answers_again(client, &service).await?;
+    }
+    is_reported_lost(ctx, &writer, &record, &[ErrorKind::NotFound]).await?;
+    ctx.lists_exactly(&reader, &service, &[]).await?;
+    writer.register(&record).await?;
+    ctx.lists_exactly(&reader, &service, &[&record]).await?;
+    Ok(())
+}

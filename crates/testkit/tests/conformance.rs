@@ -1,0 +1,86 @@
+//! The embedded registry passes the suites: as it is, behind pointers, and through the worst legal wrapper.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use callsign_core::{Authority, Backend, Capabilities, InstanceKey, Result, async_trait};
+use callsign_memory::{Fault, Memory, Store};
+use callsign_testkit::suite::BACKEND;
+use callsign_testkit::{Chaos, Guard, Harness, Subject, run};
+
+/// What stands between a case and the backend.
+type Wrap = fn(Memory) -> Arc<dyn Backend>;
+
+struct MemoryHarness {
+    store: Store,
+    wrap: Wrap,
+}
+
+impl MemoryHarness {
+    fn new(wrap: Wrap) -> Self {
+        Self { store: Store::new(), wrap }
+    }
+}
+
+#[async_trait]
+impl Harness for MemoryHarness {
+    async fn client(&self) -> Result<Arc<dyn Backend>> {
+        Ok((self.wrap)(Memory::new(self.store.clone(), "main")))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::all(Authority::Quorum)
+    }
+
+    fn paused(&self) -> bool {
+        true
+    }
+
+    async fn outage(&self) -> Result<Guard> {
+        Ok(Guard::holding(self.store.inject(Fault::Unavailable)))
+    }
+
+    async fn freeze(&self) -> Result<Guard> {
+        Ok(Guard::holding(self.store.inject(Fault::Frozen)))
+    }
+
+    async fn wipe(&self) -> Result<()> {
+        self.store.wipe();
+        Ok(())
+    }
+
+    async fn garbage(&self, key: &InstanceKey) -> Result<()> {
+        self.store.garbage(key);
+        Ok(())
+    }
+
+    async fn delete(&self, key: &InstanceKey) -> Result<()> {
+        self.store.delete(key);
+        Ok(())
+    }
+}
+
+fn plain(memory: Memory) -> Arc<dyn Backend> {
+    Arc::new(memory)
+}
+
+fn behind_pointers(memory: Memory) -> Arc<dyn Backend> {
+    let boxed: Box<dyn Backend> = Box::new(memory);
+    let twice: Arc<dyn Backend> = Arc::new(boxed);
+    Arc::new(twice)
+}
+
+fn chaotic(memory: Memory) -> Arc<dyn Backend> {
+    // Every client has dice of its own, the same in every run.
+    static SEED: AtomicU64 = AtomicU64::new(0);
+    Arc::new(Chaos::new(Arc::new(memory), SEED.fetch_add(1, Ordering::Relaxed)))
+}
+
+fn main() -> ExitCode {
+    run([
+        Subject::fresh("memory", || MemoryHarness::new(plain)).passes(&BACKEND),
+        Subject::fresh("memory-dyn", || MemoryHarness::new(behind_pointers)).passes(&BACKEND),
+        Subject::fresh("memory-chaos", || MemoryHarness::new(chaotic)).passes(&BACKEND),
+    ])
+}
