@@ -17,9 +17,9 @@ pub(crate) async fn within<T>(
 ) -> Result<T> {
     match tokio::time::timeout(timeout, AssertUnwindSafe(call).catch_unwind()).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(Error::unexpected("the backend panicked")
-            .with_operation(operation)
-            .with_outcome_unknown()),
+        Ok(Err(_)) => {
+            Err(Error::unexpected("the backend panicked").with_operation(operation).with_outcome_unknown())
+        }
         Err(_) => Err(Error::timeout(format!("no answer within {timeout:?}"))
             .with_operation(operation)
             .with_outcome_unknown()),

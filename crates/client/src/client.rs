@@ -93,12 +93,7 @@ impl Client {
             return Err(closed());
         }
         let ttl = options.ttl.unwrap_or(self.0.ttl);
-        let Surroundings {
-            backend,
-            spawner,
-            events,
-            ..
-        } = &self.0.with;
+        let Surroundings { backend, spawner, events, .. } = &self.0.with;
         let registration =
             Registration::start(backend.clone(), spawner, events.clone(), instance, ttl, options).await?;
         let mut state = self.0.state();
@@ -126,12 +121,7 @@ impl Client {
     }
 
     fn open(&self, service: ServiceKey) -> View {
-        let protected = self
-            .0
-            .exceptions
-            .get(&service)
-            .copied()
-            .unwrap_or(self.0.protected);
+        let protected = self.0.exceptions.get(&service).copied().unwrap_or(self.0.protected);
         let machine = ViewMachine::new(service, protected);
         let shared = Arc::new(ViewShared::new(machine.shown().clone()));
         let driver = Driver::new(machine, shared.clone(), self.0.with.clone());
@@ -166,9 +156,7 @@ impl Client {
             state.closed = true;
             std::mem::take(&mut state.registrations)
         };
-        let leaving = registrations
-            .into_iter()
-            .map(|registration| registration.deregister(deadline));
+        let leaving = registrations.into_iter().map(|registration| registration.deregister(deadline));
         // Each keeps the deadline by itself; this one is against a runtime that is too busy to notice.
         let _ = timeout(deadline + CLOSE_WITHIN, futures::future::join_all(leaving)).await;
         within("close", CLOSE_WITHIN, self.0.with.backend.close()).await

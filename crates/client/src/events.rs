@@ -97,23 +97,17 @@ impl ClientEvents {
 fn record(event: &ClientEvent) {
     match event {
         ClientEvent::Registration { key, state } => {
-            let labels = [
-                ("service", key.service.to_string()),
-                ("state", state.as_str().to_owned()),
-            ];
+            let labels = [("service", key.service.to_string()), ("state", state.as_str().to_owned())];
             metrics::counter!("callsign_registration_state_total", &labels).increment(1);
             match state.cause() {
                 Some(cause) => {
-                    tracing::warn!(instance = %key, state = state.as_str(), %cause, "registration")
+                    tracing::warn!(instance = %key, state = state.as_str(), %cause, "registration");
                 }
                 None => tracing::info!(instance = %key, state = state.as_str(), "registration"),
             }
         }
         ClientEvent::Freshness { service, freshness } => {
-            let labels = [
-                ("service", service.to_string()),
-                ("freshness", freshness.as_str().to_owned()),
-            ];
+            let labels = [("service", service.to_string()), ("freshness", freshness.as_str().to_owned())];
             metrics::counter!("callsign_view_freshness_total", &labels).increment(1);
             match freshness.cause() {
                 Some(cause) => tracing::warn!(%service, freshness = freshness.as_str(), %cause, "view"),
@@ -125,11 +119,7 @@ fn record(event: &ClientEvent) {
                 .increment(*count as u64);
             tracing::warn!(%service, %kind, count, "removals are held");
         }
-        ClientEvent::Released {
-            service,
-            removed,
-            returned,
-        } => {
+        ClientEvent::Released { service, removed, returned } => {
             tracing::info!(%service, removed, returned, "held instances are released");
         }
         ClientEvent::GhostSuppressed { service, id } => {

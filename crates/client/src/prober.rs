@@ -45,12 +45,7 @@ impl TcpProber {
     }
 
     async fn connect(&self, endpoint: &Endpoint) -> Probed {
-        match timeout(
-            self.timeout,
-            TcpStream::connect((&*endpoint.host, endpoint.port.get())),
-        )
-        .await
-        {
+        match timeout(self.timeout, TcpStream::connect((&*endpoint.host, endpoint.port.get()))).await {
             Ok(Ok(_)) => Probed::Answering,
             Err(_) => Probed::Silent,
             Ok(Err(error)) => match error.kind() {
@@ -74,10 +69,7 @@ impl Default for TcpProber {
 #[async_trait]
 impl Prober for TcpProber {
     async fn probe(&self, instance: &Instance) -> Probed {
-        let on_tcp = instance
-            .endpoints
-            .iter()
-            .filter(|endpoint| !NOT_TCP.contains(&&*endpoint.protocol));
+        let on_tcp = instance.endpoints.iter().filter(|endpoint| !NOT_TCP.contains(&&*endpoint.protocol));
         let mut probes: FuturesUnordered<_> = on_tcp.map(|endpoint| self.connect(endpoint)).collect();
         let mut found = Probed::Impossible;
         while let Some(probed) = probes.next().await {
@@ -99,11 +91,7 @@ mod tests {
 
     fn instance(endpoints: &[&str]) -> Instance {
         let builder = Instance::builder("orders");
-        endpoints
-            .iter()
-            .fold(builder, |builder, endpoint| builder.endpoint(*endpoint))
-            .build()
-            .unwrap()
+        endpoints.iter().fold(builder, |builder, endpoint| builder.endpoint(*endpoint)).build().unwrap()
     }
 
     #[tokio::test]
@@ -115,14 +103,8 @@ mod tests {
             format!("http://{}", listener.local_addr().unwrap())
         };
         let prober = TcpProber::default();
-        assert_eq!(
-            prober.probe(&instance(&[&closed, &open])).await,
-            Probed::Answering
-        );
+        assert_eq!(prober.probe(&instance(&[&closed, &open])).await, Probed::Answering);
         assert_eq!(prober.probe(&instance(&[&closed])).await, Probed::Silent);
-        assert_eq!(
-            prober.probe(&instance(&["udp://127.0.0.1:9"])).await,
-            Probed::Impossible
-        );
+        assert_eq!(prober.probe(&instance(&["udp://127.0.0.1:9"])).await, Probed::Impossible);
     }
 }

@@ -19,10 +19,7 @@ pub struct RoundRobin {
 impl RoundRobin {
     pub(crate) fn new(view: ServiceView) -> Self {
         // Not from zero: a fleet of clients that start together would all begin with the same instance.
-        Self {
-            view,
-            turn: AtomicU32::new(fastrand::u32(..)),
-        }
+        Self { view, turn: AtomicU32::new(fastrand::u32(..)) }
     }
 
     /// The next instance; `None` when none is routable.

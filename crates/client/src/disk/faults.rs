@@ -37,10 +37,7 @@ pub(super) struct FaultyFiles {
 
 impl FaultyFiles {
     pub(super) fn new(fault: Fault) -> Self {
-        Self {
-            fault,
-            steps: Mutex::default(),
-        }
+        Self { fault, steps: Mutex::default() }
     }
 
     /// What was tried, in order.

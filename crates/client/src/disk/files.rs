@@ -148,11 +148,7 @@ mod tests {
         RealFiles.write_new(&inner.join("x"), &[b"secret"]).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(
-            (
-                mode(&inner),
-                mode(inner.parent().unwrap()),
-                mode(&inner.join("x"))
-            ),
+            (mode(&inner), mode(inner.parent().unwrap()), mode(&inner.join("x"))),
             (0o700, 0o700, 0o600)
         );
         RealFiles.sync_dir(&inner).unwrap();

@@ -24,11 +24,7 @@ pub(super) fn instances(prefix: &str, count: usize) -> Vec<Arc<Instance>> {
             .id(format!("{prefix}-{n:04}"))
             .endpoint(format!("grpcs://10.0.{}.{}:9000", n / 250, n % 250))
             .version("1.4.0")
-            .locality(
-                Locality::unknown()
-                    .with_region("eu-west-1")
-                    .with_zone("eu-west-1a"),
-            )
+            .locality(Locality::unknown().with_region("eu-west-1").with_zone("eu-west-1a"))
             .metadata("colour", "blue")
             .metadata("commit", format!("c{n}"))
             .metadata("quoted", "\"\\\u{1}é")
@@ -70,30 +66,24 @@ pub(super) fn any_instances() -> impl Strategy<Value = Vec<Arc<Instance>>> {
     );
     btree_map("\\PC{1,30}", row, 0..6).prop_map(|rows| {
         rows.into_iter()
-            .map(
-                |(id, (endpoints, version, numbers, place, words, metadata, (seconds, nanos)))| {
-                    let (weight, incarnation, seq) = numbers;
-                    let distance = Duration::new(seconds.unsigned_abs().into(), nanos);
-                    let mut builder = Instance::builder(service())
-                        .id(id)
-                        .endpoints(endpoints)
-                        .weight(weight)
-                        .locality(Locality::unknown().with_region(place.0).with_zone(place.1))
-                        .status(words.0)
-                        .health(words.1)
-                        .all_metadata(Metadata::from_remote(metadata))
-                        .pair(Pair::new(incarnation, seq))
-                        .registered_at(if seconds < 0 {
-                            UNIX_EPOCH - distance
-                        } else {
-                            UNIX_EPOCH + distance
-                        });
-                    if let Some(version) = version {
-                        builder = builder.version(version);
-                    }
-                    Arc::new(builder.build().unwrap())
-                },
-            )
+            .map(|(id, (endpoints, version, numbers, place, words, metadata, (seconds, nanos)))| {
+                let (weight, incarnation, seq) = numbers;
+                let distance = Duration::new(seconds.unsigned_abs().into(), nanos);
+                let mut builder = Instance::builder(service())
+                    .id(id)
+                    .endpoints(endpoints)
+                    .weight(weight)
+                    .locality(Locality::unknown().with_region(place.0).with_zone(place.1))
+                    .status(words.0)
+                    .health(words.1)
+                    .all_metadata(Metadata::from_remote(metadata))
+                    .pair(Pair::new(incarnation, seq))
+                    .registered_at(if seconds < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance });
+                if let Some(version) = version {
+                    builder = builder.version(version);
+                }
+                Arc::new(builder.build().unwrap())
+            })
             .collect()
     })
 }

@@ -91,10 +91,7 @@ pub(super) fn encode(
     written_at: SystemTime,
 ) -> Result<Encoded> {
     if let Some(other) = instances.iter().find(|instance| instance.key.service != *service) {
-        return Err(Error::invalid_input(format!(
-            "the instance {} does not belong to {service}",
-            other.key
-        )));
+        return Err(Error::invalid_input(format!("the instance {} does not belong to {service}", other.key)));
     }
     let view = View {
         service: service.clone(),
@@ -144,10 +141,7 @@ pub(super) fn decode(bytes: &[u8], service: &ServiceKey) -> Result<Decoded, Flaw
         instances.sort_by(|a, b| a.id().cmp(b.id()));
         instances.dedup_by(|a, b| a.id() == b.id());
     }
-    let saved = Saved {
-        instances,
-        written_at,
-    };
+    let saved = Saved { instances, written_at };
     Ok(Decoded { saved, skipped })
 }
 
@@ -195,11 +189,7 @@ fn instance(raw: &RawValue, service: &ServiceKey, shared: &mut Shared) -> Result
         time_at(i128::from(row.registered_at)).ok_or("it was registered at a time that does not exist")?;
     let mut builder = Instance::builder(service)
         .id(row.id)
-        .endpoints(
-            row.endpoints
-                .into_iter()
-                .map(|endpoint| shared.endpoint(endpoint)),
-        )
+        .endpoints(row.endpoints.into_iter().map(|endpoint| shared.endpoint(endpoint)))
         .weight(row.weight)
         .locality(shared.locality(row.locality))
         .status(row.status)
@@ -283,8 +273,7 @@ impl From<&Instance> for Row {
 
 fn nanos_since_1970(at: SystemTime) -> i128 {
     let nanos = |span: Duration| i128::try_from(span.as_nanos()).unwrap_or(i128::MAX);
-    at.duration_since(UNIX_EPOCH)
-        .map_or_else(|before| -nanos(before.duration()), nanos)
+    at.duration_since(UNIX_EPOCH).map_or_else(|before| -nanos(before.duration()), nanos)
 }
 
 fn saturating(number: i128) -> i64 {
@@ -297,11 +286,7 @@ fn time_at(nanos: i128) -> Option<SystemTime> {
     let millis = u64::try_from(distance / NANOS_PER_MILLI.unsigned_abs()).ok()?;
     let rest = u64::try_from(distance % NANOS_PER_MILLI.unsigned_abs()).ok()?;
     let span = Duration::from_millis(millis) + Duration::from_nanos(rest);
-    if nanos < 0 {
-        UNIX_EPOCH.checked_sub(span)
-    } else {
-        UNIX_EPOCH.checked_add(span)
-    }
+    if nanos < 0 { UNIX_EPOCH.checked_sub(span) } else { UNIX_EPOCH.checked_add(span) }
 }
 
 #[cfg(test)]
@@ -358,17 +343,10 @@ mod tests {
     #[test]
     fn another_format_version_is_refused_by_its_number() {
         let encoded = encode(&service(), &[], at(1)).unwrap();
-        let newer = String::from_utf8(bytes(&encoded))
-            .unwrap()
-            .replacen(" 1 ", " 2 ", 1);
-        for file in [
-            newer.as_str(),
-            "callsign-view 2 everything else may be different\n",
-        ] {
+        let newer = String::from_utf8(bytes(&encoded)).unwrap().replacen(" 1 ", " 2 ", 1);
+        for file in [newer.as_str(), "callsign-view 2 everything else may be different\n"] {
             let flaw = decode(file.as_bytes(), &service()).unwrap_err();
-            let Flaw::Unsupported(reason) = flaw else {
-                panic!("{flaw:?}")
-            };
+            let Flaw::Unsupported(reason) = flaw else { panic!("{flaw:?}") };
             assert_eq!(reason, "it has the format version 2, this program reads 1");
         }
     }
@@ -389,10 +367,7 @@ mod tests {
             let decoded = decode(&vouched(payload.to_string()), &service()).unwrap();
             assert_eq!(ids(&decoded), ["a-0001"]);
             let skipped = decoded.skipped.unwrap();
-            assert!(
-                skipped.contains("1 of 2 instances") && skipped.contains(part),
-                "{skipped}"
-            );
+            assert!(skipped.contains("1 of 2 instances") && skipped.contains(part), "{skipped}");
         }
     }
 
@@ -401,13 +376,8 @@ mod tests {
         let mut payload = payload();
         payload["instances"] = json!([{"id": "o\n1"}, 7]);
         let flaw = decode(&vouched(payload.to_string()), &service()).unwrap_err();
-        let Flaw::Unsupported(reason) = flaw else {
-            panic!("{flaw:?}")
-        };
-        assert!(
-            reason.starts_with("2 of 2 instances cannot be read, the first is `o\\n1`: "),
-            "{reason}"
-        );
+        let Flaw::Unsupported(reason) = flaw else { panic!("{flaw:?}") };
+        assert!(reason.starts_with("2 of 2 instances cannot be read, the first is `o\\n1`: "), "{reason}");
     }
 
     #[test]
@@ -446,10 +416,7 @@ mod tests {
 
     #[test]
     fn a_time_that_does_not_exist_is_refused() {
-        assert_eq!(
-            time_at(i128::from(i64::MIN)).map(nanos_since_1970),
-            Some(i64::MIN.into())
-        );
+        assert_eq!(time_at(i128::from(i64::MIN)).map(nanos_since_1970), Some(i64::MIN.into()));
         assert_eq!(time_at(i128::MAX), None);
         assert_eq!(time_at(i128::MIN), None);
     }
@@ -460,10 +427,7 @@ mod tests {
         for (position, bit) in (0..file.len()).flat_map(|p| (0..8).map(move |b| (p, b))) {
             let mut flipped = file.clone();
             flipped[position] ^= 1 << bit;
-            assert!(
-                decode(&flipped, &service()).is_err(),
-                "byte {position}, bit {bit}"
-            );
+            assert!(decode(&flipped, &service()).is_err(), "byte {position}, bit {bit}");
         }
     }
 

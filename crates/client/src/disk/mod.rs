@@ -69,11 +69,7 @@ impl Disk {
 
     /// The same over other file operations.
     pub(crate) fn with_files(dir: impl Into<PathBuf>, files: Arc<dyn Files>) -> Self {
-        Self {
-            dir: dir.into().into(),
-            files,
-            swept: Arc::default(),
-        }
+        Self { dir: dir.into().into(), files, swept: Arc::default() }
     }
 
     /// Replaces the set of `service`; the one it replaces is kept as the older generation. Blocks.
@@ -87,8 +83,7 @@ impl Disk {
         instances: &[Arc<Instance>],
         written_at: SystemTime,
     ) -> Result<()> {
-        self.try_save(service, instances, written_at)
-            .map_err(|error| error.with_operation("save"))
+        self.try_save(service, instances, written_at).map_err(|error| error.with_operation("save"))
     }
 
     fn try_save(
@@ -137,9 +132,7 @@ impl Disk {
             Err(error) => return Err(trouble("make the older generation of", &current, GOES_ON, error)),
             Ok(()) => {}
         }
-        self.files
-            .rename(temporary, &current)
-            .map_err(|error| trouble("replace", &current, GOES_ON, error))
+        self.files.rename(temporary, &current).map_err(|error| trouble("replace", &current, GOES_ON, error))
     }
 
     /// Removes what crashed processes left of this service. Trouble with it is not worth a report: the save that
@@ -163,18 +156,10 @@ impl Disk {
     /// The newest set of `service` that can be read. Blocks; never fails.
     pub(crate) fn load(&self, service: &ServiceKey) -> Loaded {
         let names = FileNames::new(&self.dir, service);
-        let generations = [
-            (names.current(), "the generation before it is tried"),
-            (names.older(), GOES_ON),
-        ];
+        let generations = [(names.current(), "the generation before it is tried"), (names.older(), GOES_ON)];
         let mut problems = Vec::new();
-        let saved = generations
-            .iter()
-            .find_map(|(path, next)| self.read(path, service, next, &mut problems));
-        let problems = problems
-            .into_iter()
-            .map(|error| error.with_operation("load"))
-            .collect();
+        let saved = generations.iter().find_map(|(path, next)| self.read(path, service, next, &mut problems));
+        let problems = problems.into_iter().map(|error| error.with_operation("load")).collect();
         Loaded { saved, problems }
     }
 

@@ -25,10 +25,7 @@ pub(super) struct FileNames<'a> {
 
 impl<'a> FileNames<'a> {
     pub(super) fn new(dir: &'a Path, service: &ServiceKey) -> Self {
-        Self {
-            dir,
-            stem: stem(service),
-        }
+        Self { dir, stem: stem(service) }
     }
 
     /// The part that all of them start with.
@@ -50,8 +47,7 @@ impl<'a> FileNames<'a> {
     /// processes may have the id 1.
     pub(super) fn temporary(&self) -> PathBuf {
         let (process, call) = (std::process::id(), fastrand::u64(..));
-        self.dir
-            .join(format!("{}.view.{process:x}-{call:016x}{TEMPORARY}", self.stem))
+        self.dir.join(format!("{}.view.{process:x}-{call:016x}{TEMPORARY}", self.stem))
     }
 
     /// Whether `name` is one that [`temporary`](Self::temporary) makes for this service, in whatever process.

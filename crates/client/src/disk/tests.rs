@@ -107,17 +107,7 @@ fn the_newest_set_is_loaded_and_the_one_before_it_is_kept() {
 fn a_set_is_on_the_disk_before_it_takes_the_place_of_another() {
     let (result, steps) = Scene::new().save_with(Fault::None);
     result.unwrap();
-    assert_eq!(
-        steps,
-        [
-            Step::CreateDir,
-            Step::List,
-            Step::Write,
-            Step::Rename,
-            Step::Rename,
-            Step::SyncDir
-        ]
-    );
+    assert_eq!(steps, [Step::CreateDir, Step::List, Step::Write, Step::Rename, Step::Rename, Step::SyncDir]);
 }
 
 #[test]
@@ -129,10 +119,7 @@ fn a_file_truncated_at_any_length_gives_the_older_generation_and_is_set_aside() 
         let (set, problems) = scene.load();
         assert_eq!((set, problems.len()), (Some("a"), 1), "{length}");
         let message = problems[0].to_string();
-        assert!(
-            message.contains("is broken") && message.contains(".view.bad"),
-            "{message}"
-        );
+        assert!(message.contains("is broken") && message.contains(".view.bad"), "{message}");
         assert!(message.contains("the generation before it is tried"), "{message}");
     }
     assert_eq!(scene.suffixes(), [".view.bad", ".view.old"]);
@@ -206,14 +193,8 @@ fn a_full_or_forbidden_disk_is_reported_and_the_last_set_stays() {
             };
             assert_eq!(error.kind(), kind);
             let message = error.to_string();
-            assert!(
-                message.starts_with(&format!("save: {kind}: cannot ")),
-                "{message}"
-            );
-            assert!(
-                message.contains(&*scene.dir.path().to_string_lossy()),
-                "{message}"
-            );
+            assert!(message.starts_with(&format!("save: {kind}: cannot ")), "{message}");
+            assert!(message.contains(&*scene.dir.path().to_string_lossy()), "{message}");
             let source = error.source().unwrap().downcast_ref::<io::Error>();
             assert_eq!(source.unwrap().kind(), io_kind);
 
@@ -221,11 +202,7 @@ fn a_full_or_forbidden_disk_is_reported_and_the_last_set_stays() {
             let expected = if step == Step::SyncDir { "c" } else { "b" };
             let (set, problems) = scene.load();
             assert_eq!((set, problems.len()), (Some(expected), 0));
-            assert_eq!(
-                scene.suffixes(),
-                [".view", ".view.old"],
-                "{step:?} left something"
-            );
+            assert_eq!(scene.suffixes(), [".view", ".view.old"], "{step:?} left something");
         }
     }
 }
@@ -256,19 +233,9 @@ fn an_unreadable_file_is_reported_and_not_set_aside() {
     let files = FaultyFiles::new(Fault::Fails(Step::Read, io::ErrorKind::PermissionDenied));
     let loaded = Disk::with_files(scene.dir.path(), Arc::new(files)).load(&service());
     assert!(loaded.saved.is_none());
-    let [newer, older] = &*loaded.problems else {
-        panic!("{:?}", loaded.problems)
-    };
-    assert!(
-        newer
-            .to_string()
-            .starts_with("load: permission denied: cannot read "),
-        "{newer}"
-    );
-    assert!(
-        older.to_string().ends_with("the view goes on without it"),
-        "{older}"
-    );
+    let [newer, older] = &*loaded.problems else { panic!("{:?}", loaded.problems) };
+    assert!(newer.to_string().starts_with("load: permission denied: cannot read "), "{newer}");
+    assert!(older.to_string().ends_with("the view goes on without it"), "{older}");
     assert_eq!(scene.load().0, Some("b"));
 }
 
@@ -308,10 +275,7 @@ fn the_file_of_a_newer_format_is_refused_and_left_alone() {
     let (set, problems) = scene.load();
     assert_eq!(set, Some("a"));
     assert_eq!(problems[0].kind(), ErrorKind::Unsupported);
-    assert!(
-        problems[0].to_string().contains("format version 2"),
-        "{problems:?}"
-    );
+    assert!(problems[0].to_string().contains("format version 2"), "{problems:?}");
     assert_eq!(scene.suffixes(), [".view", ".view.old"]);
 }
 
@@ -322,10 +286,7 @@ fn something_that_is_not_a_file_is_set_aside() {
     fs::create_dir(scene.current()).unwrap();
     let (set, problems) = scene.load();
     assert_eq!((set, problems.len()), (Some("a"), 1));
-    assert!(
-        problems[0].to_string().contains("it is not a file"),
-        "{problems:?}"
-    );
+    assert!(problems[0].to_string().contains("it is not a file"), "{problems:?}");
 }
 
 #[test]
@@ -333,21 +294,12 @@ fn what_a_crash_left_is_removed_by_a_later_save() {
     let scene = Scene::new();
     scene.save_with(Fault::CrashInWrite(10)).0.unwrap_err();
     scene.save_with(Fault::CrashInWrite(20)).0.unwrap_err();
-    let leftovers: Vec<_> = scene
-        .suffixes()
-        .into_iter()
-        .filter(|name| name.contains(".tmp"))
-        .collect();
+    let leftovers: Vec<_> = scene.suffixes().into_iter().filter(|name| name.contains(".tmp")).collect();
     let names = FileNames::new(scene.dir.path(), &service());
     let path = |suffix: &str| scene.dir.path().join(format!("{}{suffix}", names.stem()));
     let age = |path: &Path| {
         let then = SystemTime::now() - 2 * LEFTOVER_AGE;
-        File::options()
-            .write(true)
-            .open(path)
-            .unwrap()
-            .set_modified(then)
-            .unwrap();
+        File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
     };
     age(&path(&leftovers[0]));
     // Old, but not of this service.
@@ -358,14 +310,9 @@ fn what_a_crash_left_is_removed_by_a_later_save() {
     // A store that has just looked does not look again.
     scene.save("c");
     assert!(path(&leftovers[0]).exists());
-    Disk::new(scene.dir.path())
-        .save(&service(), &instances("d", 2), at(1))
-        .unwrap();
+    Disk::new(scene.dir.path()).save(&service(), &instances("d", 2), at(1)).unwrap();
     assert!(!path(&leftovers[0]).exists(), "an old leftover stayed");
-    assert!(
-        path(&leftovers[1]).exists(),
-        "somebody may still be writing this one"
-    );
+    assert!(path(&leftovers[1]).exists(), "somebody may still be writing this one");
     assert!(other.exists(), "the file of another service was removed");
 }
 

@@ -23,11 +23,7 @@ pub(crate) enum Command {
     /// Change the instance; answers with the pair that the change got.
     Update(Patch, oneshot::Sender<Result<Pair>>),
     /// Leave; answers when it is over.
-    Leave {
-        notice: Duration,
-        deadline: Duration,
-        done: oneshot::Sender<Departure>,
-    },
+    Leave { notice: Duration, deadline: Duration, done: oneshot::Sender<Departure> },
 }
 
 /// What the handle can see without asking.
@@ -118,27 +114,19 @@ impl Driver {
 
     fn show(&self, state: RegistrationState) {
         let key = self.machine.desired().key.clone();
-        self.events.publish(ClientEvent::Registration {
-            key,
-            state: state.clone(),
-        });
+        self.events.publish(ClientEvent::Registration { key, state: state.clone() });
         self.shown.send_modify(|shown| shown.state = state);
     }
 
     fn show_written(&self) {
         let written = self.machine.written();
-        self.shown
-            .send_if_modified(|shown| std::mem::replace(&mut shown.written, written) != written);
+        self.shown.send_if_modified(|shown| std::mem::replace(&mut shown.written, written) != written);
     }
 
     /// The handle was dropped: one delete, bounded in time, and nothing else.
     async fn farewell(self) {
         if let Some(record) = self.machine.farewell() {
-            let write = Write {
-                verb: Verb::Deregister,
-                record,
-                timeout: FAREWELL,
-            };
+            let write = Write { verb: Verb::Deregister, record, timeout: FAREWELL };
             // Without a handle there is nobody to tell; the lease ends by itself.
             let _ = start(self.backend.clone(), write).await;
         }
@@ -147,11 +135,7 @@ impl Driver {
 }
 
 fn start(backend: Arc<dyn Backend>, write: Write) -> Call {
-    let Write {
-        verb,
-        record,
-        timeout,
-    } = write;
+    let Write { verb, record, timeout } = write;
     async move {
         match verb {
             Verb::Register => within("register", timeout, backend.register(&record)).await,

@@ -102,11 +102,7 @@ impl Leaving {
 
     /// When there is something to do, while no write is under way.
     pub(crate) fn due_at(&self) -> Instant {
-        if self.announced.is_none() {
-            self.announce_due.min(self.delete_due)
-        } else {
-            self.delete_due
-        }
+        if self.announced.is_none() { self.announce_due.min(self.delete_due) } else { self.delete_due }
     }
 
     pub(crate) fn deadline(&self) -> Instant {
@@ -126,14 +122,8 @@ impl Leaving {
             .announced
             .clone()
             .unwrap_or_else(|| Err(in_vain("`Draining` was not written", self.last_error.as_ref())));
-        let expires_within = removed
-            .is_err()
-            .then(|| lease_ends_at.saturating_duration_since(now));
-        Some(Departure {
-            announced,
-            removed,
-            expires_within,
-        })
+        let expires_within = removed.is_err().then(|| lease_ends_at.saturating_duration_since(now));
+        Some(Departure { announced, removed, expires_within })
     }
 }
 

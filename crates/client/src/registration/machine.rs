@@ -99,10 +99,7 @@ impl Registrar {
         Self {
             desired: Arc::new(instance),
             ttl,
-            state: RegistrationState::Pending {
-                attempt: 0,
-                cause: None,
-            },
+            state: RegistrationState::Pending { attempt: 0, cause: None },
             shown: true,
             backoff: Backoff::new(BACKOFF_BASE, (ttl.get() / 3).min(BACKOFF_CAP)),
             in_flight: None,
@@ -214,11 +211,7 @@ impl Registrar {
         {
             self.show(RegistrationState::Registered { since });
         }
-        self.due_at = if self.must_register() {
-            now
-        } else {
-            now + self.granted / 3
-        };
+        self.due_at = if self.must_register() { now } else { now + self.granted / 3 };
     }
 
     /// Whether the next write tells the registry everything: it does not know, has lost it, or knows an older state.
@@ -251,11 +244,7 @@ impl Registrar {
         let incarnation = holder.incarnation.saturating_add(1).max(self.desired.incarnation);
         Arc::make_mut(&mut self.desired).incarnation = incarnation;
         self.collisions += 1;
-        self.due_at = if self.collisions == 1 {
-            now
-        } else {
-            now + self.backoff.next_delay()
-        };
+        self.due_at = if self.collisions == 1 { now } else { now + self.backoff.next_delay() };
         self.show_trouble(error, now);
     }
 
@@ -263,25 +252,17 @@ impl Registrar {
     fn show_trouble(&mut self, cause: Error, now: Instant) {
         let expires_at = self.proven_at + self.granted;
         let state = match self.state {
-            RegistrationState::Pending { attempt, .. } => RegistrationState::Pending {
-                attempt: attempt.saturating_add(1),
-                cause: Some(cause),
-            },
-            _ if self.written.is_none() => RegistrationState::Pending {
-                attempt: 1,
-                cause: Some(cause),
-            },
+            RegistrationState::Pending { attempt, .. } => {
+                RegistrationState::Pending { attempt: attempt.saturating_add(1), cause: Some(cause) }
+            }
+            _ if self.written.is_none() => RegistrationState::Pending { attempt: 1, cause: Some(cause) },
             RegistrationState::Lost { since, .. } => RegistrationState::Lost { since, cause },
-            RegistrationState::Suspect { since, .. } if now < expires_at => RegistrationState::Suspect {
-                since,
-                expires_at,
-                cause,
-            },
-            _ if now < expires_at && self.since.is_some() => RegistrationState::Suspect {
-                since: now,
-                expires_at,
-                cause,
-            },
+            RegistrationState::Suspect { since, .. } if now < expires_at => {
+                RegistrationState::Suspect { since, expires_at, cause }
+            }
+            _ if now < expires_at && self.since.is_some() => {
+                RegistrationState::Suspect { since: now, expires_at, cause }
+            }
             _ => {
                 self.since = None;
                 RegistrationState::Lost { since: now, cause }
@@ -300,11 +281,7 @@ impl Registrar {
             self.show(RegistrationState::Rejected(cause));
         } else {
             self.due_at = now + self.spread_after_outage(now);
-            let since = if let RegistrationState::Lost { since, .. } = self.state {
-                since
-            } else {
-                now
-            };
+            let since = if let RegistrationState::Lost { since, .. } = self.state { since } else { now };
             self.show(RegistrationState::Lost { since, cause });
         }
     }
@@ -371,15 +348,10 @@ impl Registrar {
 
     /// Notices that the lease has ended without a word from the registry.
     fn expire(&mut self, now: Instant) {
-        if let RegistrationState::Suspect {
-            expires_at, cause, ..
-        } = &self.state
+        if let RegistrationState::Suspect { expires_at, cause, .. } = &self.state
             && now >= *expires_at
         {
-            let lost = RegistrationState::Lost {
-                since: *expires_at,
-                cause: cause.clone(),
-            };
+            let lost = RegistrationState::Lost { since: *expires_at, cause: cause.clone() };
             self.since = None;
             self.show(lost);
         }
@@ -399,10 +371,6 @@ impl Registrar {
             (Verb::Renew, Duration::MAX)
         };
         let record = Record::new(self.desired.clone(), self.ttl);
-        Some(Write {
-            verb,
-            record,
-            timeout: timeout.min(self.cap()),
-        })
+        Some(Write { verb, record, timeout: timeout.min(self.cap()) })
     }
 }

@@ -103,22 +103,10 @@ impl Registration {
         let key = instance.key.clone();
         let machine = Registrar::new(instance, ttl, Instant::now());
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let state = RegistrationState::Pending {
-            attempt: 0,
-            cause: None,
-        };
+        let state = RegistrationState::Pending { attempt: 0, cause: None };
         let (sender, shown) = watch::channel(Shown { state, written: None });
         // Its owner is the handle: the task ends when `commands` closes, one bounded delete later.
-        spawner.detach(
-            Driver {
-                machine,
-                backend,
-                commands: receiver,
-                shown: sender,
-                events,
-            }
-            .run(),
-        );
+        spawner.detach(Driver { machine, backend, commands: receiver, shown: sender, events }.run());
 
         let mut registration = Self { key, commands, shown };
         registration.wait_for_the_first_answer(options).await?;
@@ -127,9 +115,7 @@ impl Registration {
 
     async fn wait_for_the_first_answer(&mut self, options: RegisterOptions) -> Result<()> {
         let wait = options.wait.unwrap_or(FIRST_ANSWER);
-        let settled = self
-            .shown
-            .wait_for(|shown| !matches!(shown.state, RegistrationState::Pending { .. }));
+        let settled = self.shown.wait_for(|shown| !matches!(shown.state, RegistrationState::Pending { .. }));
         // Only the task's end closes the channel, and it does not end before its handle.
         let _ = timeout(wait, settled).await;
         match self.state() {
@@ -138,9 +124,7 @@ impl Registration {
             }
             RegistrationState::Pending { cause, .. } if options.required => {
                 let error = Error::timeout(format!("`{}` was not registered within {wait:?}", self.key));
-                Err(cause
-                    .map_or(error.clone(), |cause| error.with_source(cause))
-                    .with_operation("register"))
+                Err(cause.map_or(error.clone(), |cause| error.with_source(cause)).with_operation("register"))
             }
             _ => Ok(()),
         }
@@ -180,11 +164,7 @@ impl Registration {
         mut wanted: impl FnMut(&RegistrationState) -> bool + Send,
     ) -> Option<RegistrationState> {
         let mut shown = self.shown.clone();
-        shown
-            .wait_for(|shown| wanted(&shown.state))
-            .await
-            .ok()
-            .map(|shown| shown.state.clone())
+        shown.wait_for(|shown| wanted(&shown.state)).await.ok().map(|shown| shown.state.clone())
     }
 
     /// Changes what is registered, in place: the record is never absent in between. Returns when the registry has
@@ -245,15 +225,7 @@ impl Registration {
 
     async fn leave(&self, notice: Duration, deadline: Duration) -> Departure {
         let (done, over) = oneshot::channel();
-        if self
-            .send(Command::Leave {
-                notice,
-                deadline,
-                done,
-            })
-            .await
-            .is_err()
-        {
+        if self.send(Command::Leave { notice, deadline, done }).await.is_err() {
             return Departure::clean();
         }
         // The task only ends before it has answered when the whole runtime ends.
@@ -284,15 +256,7 @@ impl WeakRegistration {
         let Some(commands) = self.0.upgrade() else { return };
         let (done, over) = oneshot::channel();
         let notice = NOTICE.min(deadline / 2);
-        if commands
-            .send(Command::Leave {
-                notice,
-                deadline,
-                done,
-            })
-            .await
-            .is_ok()
-        {
+        if commands.send(Command::Leave { notice, deadline, done }).await.is_ok() {
             // How it went is for the handle to see.
             let _ = over.await;
         }
@@ -301,10 +265,7 @@ impl WeakRegistration {
 
 /// Errors that no registry and no time will mend: the value itself is at fault.
 fn speaks_against_the_value(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::InvalidInput | ErrorKind::LimitExceeded | ErrorKind::Unsupported
-    )
+    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::LimitExceeded | ErrorKind::Unsupported)
 }
 
 fn gone() -> Error {

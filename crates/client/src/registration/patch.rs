@@ -111,17 +111,9 @@ mod tests {
 
     #[test]
     fn a_patch_changes_what_it_names_and_refuses_what_breaks_a_rule() {
-        let instance = Instance::builder("orders")
-            .endpoint("http://h:1")
-            .metadata("a", "1")
-            .weight(7)
-            .build()
-            .unwrap();
-        let changed = Patch::new()
-            .metadata("b", "2")
-            .without_metadata("a")
-            .apply(&instance)
-            .unwrap();
+        let instance =
+            Instance::builder("orders").endpoint("http://h:1").metadata("a", "1").weight(7).build().unwrap();
+        let changed = Patch::new().metadata("b", "2").without_metadata("a").apply(&instance).unwrap();
         assert_eq!(changed.metadata.iter().collect::<Vec<_>>(), [("b", "2")]);
         assert_eq!((changed.weight, &changed.key), (instance.weight, &instance.key));
 

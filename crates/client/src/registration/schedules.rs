@@ -47,11 +47,8 @@ impl World {
         fastrand::seed(seed);
         let now = Instant::now();
         let instance = Instance::builder("orders").id("a").endpoint("http://127.0.0.1:1");
-        let machine = Registrar::new(
-            instance.pair(Pair::new(7, 1)).build().unwrap(),
-            Ttl::new(TTL).unwrap(),
-            now,
-        );
+        let machine =
+            Registrar::new(instance.pair(Pair::new(7, 1)).build().unwrap(), Ttl::new(TTL).unwrap(), now);
         Self {
             rng: fastrand::Rng::with_seed(seed),
             now,
@@ -59,10 +56,7 @@ impl World {
             mood: Mood::Fine,
             held: None,
             in_flight: None,
-            state: RegistrationState::Pending {
-                attempt: 0,
-                cause: None,
-            },
+            state: RegistrationState::Pending { attempt: 0, cause: None },
             sent: None,
             acknowledged: None,
             last_success: now,
@@ -187,18 +181,10 @@ impl World {
             if next > limit {
                 break;
             }
-            self.steps_at_once = if next <= self.now {
-                self.steps_at_once + 1
-            } else {
-                0
-            };
+            self.steps_at_once = if next <= self.now { self.steps_at_once + 1 } else { 0 };
             assert!(self.steps_at_once < 50, "no hot loop: {:?}", self.state);
             self.now = self.now.max(next);
-            if answer_at == Some(next) {
-                self.answer()
-            } else {
-                self.step(Input::Tick)
-            }
+            if answer_at == Some(next) { self.answer() } else { self.step(Input::Tick) }
         }
         self.now = self.now.max(limit);
         if !self.gone {
@@ -207,14 +193,7 @@ impl World {
     }
 
     fn disturb(&mut self) {
-        let moods = [
-            Mood::Fine,
-            Mood::Fine,
-            Mood::Down,
-            Mood::Silent,
-            Mood::LosesAnswers,
-            Mood::Refuses,
-        ];
+        let moods = [Mood::Fine, Mood::Fine, Mood::Down, Mood::Silent, Mood::LosesAnswers, Mood::Refuses];
         match self.rng.u8(..100) {
             0..50 => {
                 self.mood = moods[self.rng.usize(..moods.len())];
@@ -226,12 +205,7 @@ impl World {
             60..65 => self.held = Some((RIVAL, Status::Up, self.now + TTL)),
             65..75 => self.step(Input::Lost(Error::not_found("session expired"))),
             75..92 => {
-                let builder = self
-                    .machine
-                    .desired()
-                    .to_builder()
-                    .weight(self.rng.u16(..))
-                    .status(Status::Up);
+                let builder = self.machine.desired().to_builder().weight(self.rng.u16(..)).status(Status::Up);
                 self.step(Input::Update(builder.build().unwrap()));
             }
             _ => self.leave(),
@@ -272,15 +246,8 @@ fn schedule(seed: u64) {
         world.run_until(world.now + Duration::from_secs(8));
         assert!(world.gone, "who leaves is gone");
     } else {
-        assert!(
-            world.state.is_registered(),
-            "a healed registry has the record again: {:?}",
-            world.state
-        );
-        assert_eq!(
-            world.held.map(|(pair, ..)| pair),
-            Some(world.machine.desired().pair())
-        );
+        assert!(world.state.is_registered(), "a healed registry has the record again: {:?}", world.state);
+        assert_eq!(world.held.map(|(pair, ..)| pair), Some(world.machine.desired().pair()));
     }
 }
 

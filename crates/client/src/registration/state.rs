@@ -104,21 +104,13 @@ pub struct Departure {
 impl Departure {
     /// Nothing was there to take away.
     pub(crate) fn clean() -> Self {
-        Self {
-            announced: Ok(()),
-            removed: Ok(()),
-            expires_within: None,
-        }
+        Self { announced: Ok(()), removed: Ok(()), expires_within: None }
     }
 
     /// The task was ended before it could tell.
     pub(crate) fn unknown() -> Self {
         let error = || Error::closed("the runtime ended first").with_outcome_unknown();
-        Self {
-            announced: Err(error()),
-            removed: Err(error()),
-            expires_within: None,
-        }
+        Self { announced: Err(error()), removed: Err(error()), expires_within: None }
     }
 
     /// Whether everything was done.

@@ -89,10 +89,7 @@ impl Driver {
 
     async fn next_input(&mut self) -> Input {
         loop {
-            let wake_at = [
-                self.machine.wake_at(),
-                self.save_at.filter(|_| self.saving.is_none()),
-            ];
+            let wake_at = [self.machine.wake_at(), self.save_at.filter(|_| self.saving.is_none())];
             let wake_at = wake_at.into_iter().flatten().min();
             tokio::select! {
                 biased;
@@ -149,8 +146,7 @@ impl Driver {
             && let Some(instance) = self.to_probe.pop()
         {
             let prober = self.with.prober.clone();
-            self.probing
-                .push(async move { (instance.id().clone(), prober.probe(&instance).await) }.boxed());
+            self.probing.push(async move { (instance.id().clone(), prober.probe(&instance).await) }.boxed());
         }
     }
 
@@ -166,10 +162,7 @@ impl Driver {
             self.disk_trouble(cause);
         }
         let saved = loaded.saved?;
-        Some(Input::Bootstrap {
-            instances: saved.instances,
-            written_at: saved.written_at,
-        })
+        Some(Input::Bootstrap { instances: saved.instances, written_at: saved.written_at })
     }
 
     /// Held and stale sets are never written: the file is what a registry said.
@@ -213,8 +206,6 @@ impl Driver {
 
     fn disk_trouble(&self, cause: Error) {
         let service: ServiceKey = self.shared.service().clone();
-        self.with
-            .events
-            .publish(ClientEvent::DiskTrouble { service, cause });
+        self.with.events.publish(ClientEvent::DiskTrouble { service, cause });
     }
 }

@@ -26,10 +26,7 @@ pub(crate) enum Input {
     /// Probes have ended.
     Probed(Vec<(InstanceId, Probed)>),
     /// The store on disk had this.
-    Bootstrap {
-        instances: Vec<Arc<Instance>>,
-        written_at: SystemTime,
-    },
+    Bootstrap { instances: Vec<Arc<Instance>>, written_at: SystemTime },
     /// Time has passed.
     Tick,
 }
@@ -119,10 +116,7 @@ impl ViewMachine {
                 }
                 false
             }
-            Input::Bootstrap {
-                instances,
-                written_at,
-            } => {
+            Input::Bootstrap { instances, written_at } => {
                 self.bootstrap(instances, written_at);
                 true
             }
@@ -141,7 +135,7 @@ impl ViewMachine {
             && listing.authority != Authority::Stale
             && self.apply(&listing, now, outputs)
         {
-            self.holds.confirm();
+            self.holds.confirm(now);
         } else {
             self.holds.not_confirmed(now);
         }
@@ -167,14 +161,11 @@ impl ViewMachine {
         }
         let origin = (listing.source.clone(), listing.epoch);
         let new_origin = self.origin.as_ref() != Some(&origin);
-        let returned = if stale {
-            0
-        } else {
-            self.holds.release_listed(listing)
-        };
+        let returned = if stale { 0 } else { self.holds.release_listed(listing) };
 
+        let set = self.next.instances.len() - self.holds.len();
         let merged = self.merge(listing, now, outputs);
-        let missing = self.gate(merged.missing, merged.present, new_origin, now);
+        let missing = self.gate(merged.missing, merged.present, set, new_origin, now);
         let instances = without(merged.instances, &missing.gone);
         self.hold(&missing.held, missing.kind, listing.authority, now, outputs);
         if returned > 0 {
@@ -230,11 +221,7 @@ impl ViewMachine {
             match pairing {
                 Pairing::Same(instance) => merged.keep(instance),
                 Pairing::Both(old, new) => {
-                    let takes_over = if stale {
-                        new.pair() > old.pair()
-                    } else {
-                        new.supersedes(old)
-                    };
+                    let takes_over = if stale { new.pair() > old.pair() } else { new.supersedes(old) };
                     if takes_over && old != new {
                         merged.keep(new);
                     } else {
@@ -273,25 +260,18 @@ impl ViewMachine {
         &mut self,
         missing: Vec<Arc<Instance>>,
         present: usize,
+        set: usize,
         new_origin: bool,
         now: Instant,
     ) -> Missing {
         let kind = match (self.protected, missing.is_empty()) {
             (_, true) | (false, _) => None,
             (true, false) if new_origin => Some(HoldKind::NewOrigin),
-            (true, false) => self.gate.judge(missing.len(), present, now),
+            (true, false) => self.gate.judge(missing.len(), present, set, now),
         };
         match kind {
-            Some(kind) => Missing {
-                held: missing,
-                gone: Vec::new(),
-                kind,
-            },
-            None => Missing {
-                held: Vec::new(),
-                gone: missing,
-                kind: HoldKind::Empty,
-            },
+            Some(kind) => Missing { held: missing, gone: Vec::new(), kind },
+            None => Missing { held: Vec::new(), gone: missing, kind: HoldKind::Empty },
         }
     }
 
@@ -307,8 +287,7 @@ impl ViewMachine {
             return;
         }
         for instance in held {
-            self.holds
-                .hold(instance, kind, authority != Authority::Quorum, now);
+            self.holds.hold(instance, kind, authority != Authority::Quorum, now);
         }
         self.changed = true;
         let (service, count) = (self.next.service.clone(), held.len());
@@ -324,11 +303,7 @@ impl ViewMachine {
         if gone.is_empty() {
             return;
         }
-        let left = self
-            .next
-            .instances
-            .iter()
-            .filter(|instance| gone.binary_search(instance.id()).is_err());
+        let left = self.next.instances.iter().filter(|instance| gone.binary_search(instance.id()).is_err());
         let left: Vec<_> = left.cloned().collect();
         self.set_instances(left.into());
         self.changed = true;
@@ -337,11 +312,7 @@ impl ViewMachine {
 
     fn tell_released(&self, removed: usize, returned: usize, outputs: &mut Vec<Output>) {
         let service = self.next.service.clone();
-        outputs.push(Output::Tell(ClientEvent::Released {
-            service,
-            removed,
-            returned,
-        }));
+        outputs.push(Output::Tell(ClientEvent::Released { service, removed, returned }));
     }
 
     fn progress(&mut self, authority: Authority, as_of: Instant, now: Instant) {
@@ -382,10 +353,7 @@ impl ViewMachine {
     fn set_instances(&mut self, instances: Arc<[Arc<Instance>]>) {
         let same = Arc::ptr_eq(&instances, &self.next.instances)
             || (instances.len() == self.next.instances.len()
-                && instances
-                    .iter()
-                    .zip(self.next.instances.iter())
-                    .all(|(new, old)| Arc::ptr_eq(new, old)));
+                && instances.iter().zip(self.next.instances.iter()).all(|(new, old)| Arc::ptr_eq(new, old)));
         if same {
             return;
         }
@@ -393,11 +361,7 @@ impl ViewMachine {
         self.next.routable = if instances.iter().all(|instance| instance.routable()) {
             instances.clone()
         } else {
-            instances
-                .iter()
-                .filter(|instance| instance.routable())
-                .cloned()
-                .collect()
+            instances.iter().filter(|instance| instance.routable()).cloned().collect()
         };
         self.next.instances = instances;
     }
@@ -408,11 +372,7 @@ impl ViewMachine {
             self.next.seq += 1;
             self.next.held = self.holds.ids().cloned().collect();
             self.next.protection = match self.holds.until() {
-                Some(until) => Protection::Held {
-                    kind: self.holds.kind(),
-                    until,
-                    count: self.holds.len(),
-                },
+                Some(until) => Protection::Held { kind: self.holds.kind(), until, count: self.holds.len() },
                 None => Protection::None,
             };
         }
@@ -422,10 +382,7 @@ impl ViewMachine {
             outputs.push(Output::Tell(ClientEvent::Freshness { service, freshness }));
         }
         self.shown = Arc::new(self.next.clone());
-        outputs.push(Output::Show {
-            snapshot: self.shown.clone(),
-            changed,
-        });
+        outputs.push(Output::Show { snapshot: self.shown.clone(), changed });
     }
 
     /// Goes after the truth about the held ones.
@@ -470,14 +427,113 @@ struct Missing {
 /// Both are sorted by id.
 fn without(mut instances: Vec<Arc<Instance>>, gone: &[Arc<Instance>]) -> Vec<Arc<Instance>> {
     if !gone.is_empty() {
-        instances.retain(|instance| {
-            gone.binary_search_by(|gone| gone.id().cmp(instance.id()))
-                .is_err()
-        });
+        instances.retain(|instance| gone.binary_search_by(|gone| gone.id().cmp(instance.id())).is_err());
     }
     instances
 }
 
 fn without_proof() -> Error {
     Error::unavailable("the registry answers without a quorum behind it").with_operation("watch")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use callsign_core::Pair;
+
+    use super::*;
+
+    fn machine() -> ViewMachine {
+        ViewMachine::new(ServiceKey::new("orders").unwrap(), true)
+    }
+
+    fn listing(ids: std::ops::Range<u8>, revision: u64) -> Listing {
+        let instance = |id: u8| {
+            let builder = Instance::builder("orders").id(format!("{id:03}")).endpoint("http://127.0.0.1:1");
+            Arc::new(builder.pair(Pair::new(1, 1)).build().unwrap())
+        };
+        Listing::new("main", Authority::Quorum, ids.map(instance).collect()).at(0, revision)
+    }
+
+    fn watch(listing: Listing) -> Input {
+        Input::Watch(Ok(WatchEvent::Listing(listing)))
+    }
+
+    fn progress(authority: Authority) -> Input {
+        Input::Watch(Ok(WatchEvent::Progress { authority, as_of: Instant::now() }))
+    }
+
+    #[test]
+    fn thirty_percent_within_ten_seconds_go_at_once_and_more_are_held() {
+        let (mut machine, now) = (machine(), Instant::now());
+        machine.step(watch(listing(0..100, 1)), now);
+        machine.step(watch(listing(20..100, 2)), now);
+        machine.step(watch(listing(30..100, 3)), now);
+        assert_eq!((machine.shown().instances.len(), machine.shown().protection), (70, Protection::None));
+        machine.step(watch(listing(31..100, 4)), now + Duration::from_secs(9));
+        assert_eq!(machine.shown().held.len(), 1);
+        machine.step(watch(listing(41..100, 5)), now + Duration::from_secs(11));
+        assert_eq!((machine.shown().instances.len(), machine.shown().held.len()), (60, 1));
+    }
+
+    #[test]
+    fn an_announced_removal_goes_at_once_even_as_the_last_one() {
+        let (mut machine, now) = (machine(), Instant::now());
+        let mut draining = listing(0..1, 1);
+        let instance = draining.instances[0].to_builder().status(Status::Draining).build().unwrap();
+        draining.instances = [Arc::new(instance)].into();
+        machine.step(watch(draining), now);
+        machine.step(watch(listing(0..0, 2)), now);
+        assert!(machine.shown().instances.is_empty() && machine.shown().freshness.is_live());
+    }
+
+    #[test]
+    fn a_sign_of_life_after_an_error_does_not_make_the_old_listing_live() {
+        let (mut machine, now) = (machine(), Instant::now());
+        machine.step(watch(listing(0..3, 1)), now);
+        machine.step(Input::Watch(Err(Error::unavailable("reset"))), now);
+        machine.step(progress(Authority::Quorum), now);
+        assert!(!machine.shown().freshness.is_live());
+        machine.step(watch(listing(0..3, 1)), now);
+        assert!(machine.shown().freshness.is_live());
+    }
+
+    #[test]
+    fn a_quorum_that_was_away_and_is_back_makes_an_unchanged_view_live_again() {
+        let (mut machine, now) = (machine(), Instant::now());
+        machine.step(watch(listing(0..3, 1)), now);
+        machine.step(progress(Authority::Stale), now);
+        assert!(!machine.shown().freshness.is_live());
+        machine.step(progress(Authority::Quorum), now);
+        assert!(machine.shown().freshness.is_live());
+    }
+
+    #[test]
+    fn without_protection_every_listing_is_taken_at_its_word() {
+        let now = Instant::now();
+        let mut machine = ViewMachine::new(ServiceKey::new("orders").unwrap(), false);
+        machine.step(watch(listing(0..100, 1)), now);
+        machine.step(watch(listing(0..0, 2)), now);
+        assert!(machine.shown().instances.is_empty());
+    }
+
+    #[test]
+    fn an_empty_listing_is_an_answer_and_silence_is_not() {
+        let mut machine = machine();
+        assert!(matches!(machine.shown().freshness, Freshness::Unknown { .. }));
+        machine.step(watch(listing(0..0, 1)), Instant::now());
+        assert!(machine.shown().freshness.is_live() && machine.shown().instances.is_empty());
+    }
+
+    #[test]
+    fn a_listing_without_change_wakes_nobody() {
+        let (mut machine, now) = (machine(), Instant::now());
+        let whole = listing(0..3, 1);
+        machine.step(watch(whole.clone()), now);
+        let seq = machine.shown().seq;
+        machine.step(watch(whole), now);
+        machine.step(progress(Authority::Quorum), now);
+        assert_eq!(machine.shown().seq, seq);
+    }
 }

@@ -5,6 +5,8 @@ mod driver;
 mod machine;
 mod merge;
 mod protection;
+#[cfg(test)]
+mod schedules;
 mod shared;
 mod snapshot;
 mod tombstones;
@@ -69,10 +71,7 @@ impl ServiceView {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn ready(&self, deadline: Duration) -> Result<Arc<Snapshot>> {
-        self.wait_for(deadline, |snapshot| {
-            !matches!(snapshot.freshness, Freshness::Unknown { .. })
-        })
-        .await
+        self.wait_for(deadline, |snapshot| !matches!(snapshot.freshness, Freshness::Unknown { .. })).await
     }
 
     /// Waits until the snapshot satisfies `wanted`, and returns it.
@@ -103,9 +102,8 @@ impl ServiceView {
         };
         timeout(deadline, reached).await.map_err(|_| {
             let service = self.service();
-            let error = Error::timeout(format!(
-                "the view of `{service}` did not get there within {deadline:?}"
-            ));
+            let error =
+                Error::timeout(format!("the view of `{service}` did not get there within {deadline:?}"));
             match self.snapshot().freshness.cause() {
                 Some(cause) => error.with_source(cause.clone()),
                 None => error,
@@ -130,33 +128,27 @@ impl ServiceView {
     /// Every snapshot from now on, the present one first; skips what a slow reader has missed. Never ends.
     pub fn snapshots(&self) -> impl Stream<Item = Arc<Snapshot>> + Send + Unpin + use<> {
         let first = Some(self.snapshot());
-        Box::pin(futures::stream::unfold(
-            (self.clone(), first),
-            |(mut view, first)| async move {
-                let snapshot = match first {
-                    Some(snapshot) => snapshot,
-                    None => view.changed().await,
-                };
-                Some((snapshot, (view, None)))
-            },
-        ))
+        Box::pin(futures::stream::unfold((self.clone(), first), |(mut view, first)| async move {
+            let snapshot = match first {
+                Some(snapshot) => snapshot,
+                None => view.changed().await,
+            };
+            Some((snapshot, (view, None)))
+        }))
     }
 
     /// What has changed, from the present snapshot on: each item is the difference to the last one. Never ends.
     pub fn changes(&self) -> impl Stream<Item = Changes> + Send + Unpin + use<> {
         let before = self.snapshot();
-        Box::pin(futures::stream::unfold(
-            (self.clone(), before),
-            |(mut view, before)| async move {
-                loop {
-                    let now = view.changed().await;
-                    let changes = Changes::between(&before, &now);
-                    if !changes.is_empty() {
-                        return Some((changes, (view, now)));
-                    }
+        Box::pin(futures::stream::unfold((self.clone(), before), |(mut view, before)| async move {
+            loop {
+                let now = view.changed().await;
+                let changes = Changes::between(&before, &now);
+                if !changes.is_empty() {
+                    return Some((changes, (view, now)));
                 }
-            },
-        ))
+            }
+        }))
     }
 
     /// A picker that takes the routable instances in turn.
@@ -173,11 +165,7 @@ impl ServiceView {
 impl Clone for ServiceView {
     fn clone(&self) -> Self {
         self.shared.enter();
-        Self {
-            shared: self.shared.clone(),
-            seen: self.seen.clone(),
-            client: self.client.clone(),
-        }
+        Self { shared: self.shared.clone(), seen: self.seen.clone(), client: self.client.clone() }
     }
 }
 

@@ -29,14 +29,16 @@ const KEEP_UNPROBED: Duration = Duration::from_secs(30);
 pub(crate) struct Gate(VecDeque<(Instant, usize)>);
 
 impl Gate {
-    /// Decides on `missing` unannounced removals that leave `present` instances: let through, or the reason to hold
-    /// them.
-    pub(crate) fn judge(&mut self, missing: usize, present: usize, now: Instant) -> Option<HoldKind> {
-        while self
-            .0
-            .front()
-            .is_some_and(|(at, _)| now.duration_since(*at) > WINDOW)
-        {
+    /// Decides on `missing` unannounced removals from a set of `set` that leave `present` instances: let through, or
+    /// the reason to hold them.
+    pub(crate) fn judge(
+        &mut self,
+        missing: usize,
+        present: usize,
+        set: usize,
+        now: Instant,
+    ) -> Option<HoldKind> {
+        while self.0.front().is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
             self.0.pop_front();
         }
         if missing == 0 {
@@ -46,12 +48,8 @@ impl Gate {
             return Some(HoldKind::Empty);
         }
         let recent: usize = self.0.iter().map(|(_, count)| count).sum();
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss
-        )]
-        let limit = ((present + missing + recent) as f64 * LIMIT) as usize;
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let limit = ((set + recent) as f64 * LIMIT) as usize;
         if recent + missing > limit.max(1) {
             return Some(HoldKind::MassLoss);
         }
@@ -64,6 +62,8 @@ impl Gate {
 struct Hold {
     since: Instant,
     until: Instant,
+    /// The question under way is about it, too.
+    asked: bool,
     /// The registry was asked again and does not list it.
     absent: bool,
     probe: Probe,
@@ -95,11 +95,7 @@ pub(crate) struct Holds {
 
 impl Holds {
     pub(crate) fn new() -> Self {
-        Self {
-            held: BTreeMap::new(),
-            kind: HoldKind::Empty,
-            question: Question::NotNeeded,
-        }
+        Self { held: BTreeMap::new(), kind: HoldKind::Empty, question: Question::NotNeeded }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -134,6 +130,7 @@ impl Holds {
         let hold = Hold {
             since: now,
             until: now + KEEP_ANSWERING,
+            asked: false,
             absent: confirmed,
             probe,
             silent: false,
@@ -144,32 +141,31 @@ impl Holds {
         }
     }
 
-    /// The registry was asked again and has answered: what it still does not list is absent.
-    pub(crate) fn confirm(&mut self) {
+    /// The registry was asked again and has answered: whom it was asked about and still does not list is absent.
+    pub(crate) fn confirm(&mut self, now: Instant) {
         for hold in self.held.values_mut() {
-            hold.absent = true;
+            hold.absent |= hold.asked;
         }
-        self.question = Question::NotNeeded;
+        self.ask_again_at(now);
     }
 
     /// The registry was asked again and has not answered.
     pub(crate) fn not_confirmed(&mut self, now: Instant) {
+        self.ask_again_at(now + AGAIN);
+    }
+
+    fn ask_again_at(&mut self, at: Instant) {
         let needed = self.held.values().any(|hold| !hold.absent);
-        self.question = if needed {
-            Question::Due(now + AGAIN)
-        } else {
-            Question::NotNeeded
-        };
+        self.question = if needed { Question::Due(at) } else { Question::NotNeeded };
     }
 
     /// Lets go of what `listing` lists again; how many those are.
     pub(crate) fn release_listed(&mut self, listing: &Listing) -> usize {
         let before = self.held.len();
+        // A record that cannot be decoded is there all the same.
         let listed = |id: &InstanceId| {
-            listing
-                .instances
-                .binary_search_by(|instance| instance.id().cmp(id))
-                .is_ok()
+            listing.instances.binary_search_by(|instance| instance.id().cmp(id)).is_ok()
+                || listing.skipped.iter().any(|skipped| *skipped.id == *id.as_str())
         };
         self.held.retain(|id, _| !listed(id));
         before - self.held.len()
@@ -216,6 +212,9 @@ impl Holds {
         let due = matches!(self.question, Question::Due(at) if at <= now);
         if due {
             self.question = Question::UnderWay;
+            for hold in self.held.values_mut() {
+                hold.asked = true;
+            }
         }
         due
     }
@@ -226,11 +225,11 @@ impl Holds {
             Probe::Due(at) => at.min(hold.until),
             Probe::UnderWay => hold.until,
         });
-        let question = if let Question::Due(at) = self.question {
-            Some(at)
-        } else {
-            None
-        };
+        if self.held.is_empty() {
+            // The question is about nobody any more.
+            return None;
+        }
+        let question = if let Question::Due(at) = self.question { Some(at) } else { None };
         holds.chain(question).min()
     }
 }

@@ -159,9 +159,7 @@ impl Snapshot {
     /// The instance `id`, whatever its status.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Arc<Instance>> {
-        let found = self
-            .instances
-            .binary_search_by(|instance| instance.id().as_str().cmp(id));
+        let found = self.instances.binary_search_by(|instance| instance.id().as_str().cmp(id));
         found.ok().map(|at| &self.instances[at])
     }
 
@@ -185,13 +183,9 @@ impl Snapshot {
         if self.age().is_some_and(|age| age <= max_age) {
             return Ok(self);
         }
-        let age = self
-            .age()
-            .map_or("of unknown age".to_owned(), |age| format!("{age:.1?} old"));
-        let error = Error::unavailable(format!(
-            "the view of `{}` is {age}, asked for {max_age:?}",
-            self.service
-        ));
+        let age = self.age().map_or("of unknown age".to_owned(), |age| format!("{age:.1?} old"));
+        let error =
+            Error::unavailable(format!("the view of `{}` is {age}, asked for {max_age:?}", self.service));
         Err(match self.freshness.cause() {
             Some(cause) => error.with_source(cause.clone()),
             None => error,

@@ -19,8 +19,7 @@ impl Tombstones {
     pub(crate) fn bury(&mut self, instance: &Instance, now: Instant) {
         self.0.retain(|_, (_, until)| *until > now);
         if !instance.pair().is_none() {
-            self.0
-                .insert(instance.id().clone(), (instance.pair(), now + REMEMBER));
+            self.0.insert(instance.id().clone(), (instance.pair(), now + REMEMBER));
         }
     }
 

@@ -1,0 +1,399 @@
+//! Random schedules for the view: whatever registries say, its promises hold.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use callsign_core::{
+    Authority, Error, Instance, InstanceId, Listing, Pair, ServiceKey, Skipped, Status, WatchEvent,
+};
+use tokio::time::Instant;
+
+use super::machine::{Input, Output, ViewMachine};
+use super::{Freshness, Snapshot};
+use crate::prober::Probed;
+
+const SCHEDULES: u64 = 10_000;
+const IDS: usize = 12;
+
+/// One registry: what it holds, and where it is in its history.
+#[derive(Debug, Clone, Default)]
+struct Registry {
+    holds: BTreeMap<InstanceId, Arc<Instance>>,
+    epoch: u64,
+    revision: u64,
+}
+
+struct World {
+    rng: fastrand::Rng,
+    now: Instant,
+    machine: ViewMachine,
+    owners: BTreeMap<InstanceId, Arc<Instance>>,
+    /// What a probe finds where an owner was.
+    answers: HashMap<InstanceId, Probed>,
+    registries: [Registry; 2],
+    incarnation: u64,
+    /// The end of the schedule: nothing changes any more.
+    settled: bool,
+    asked: bool,
+    /// Whom the last question was about.
+    asked_about: Vec<InstanceId>,
+    probing: Vec<InstanceId>,
+    // What the checks remember.
+    buried: HashMap<InstanceId, (Pair, Instant)>,
+    held_since: HashMap<InstanceId, Instant>,
+    confirmed: BTreeSet<InstanceId>,
+    silent: BTreeSet<InstanceId>,
+    /// Source and epoch of the last proven listing that was taken.
+    origin: Option<(Arc<str>, u64)>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        Self {
+            rng: fastrand::Rng::with_seed(seed),
+            now: Instant::now(),
+            machine: ViewMachine::new(ServiceKey::new("orders").unwrap(), true),
+            owners: BTreeMap::new(),
+            answers: HashMap::new(),
+            registries: [Registry::default(), Registry::default()],
+            incarnation: 0,
+            settled: false,
+            asked: false,
+            asked_about: Vec::new(),
+            probing: Vec::new(),
+            buried: HashMap::new(),
+            held_since: HashMap::new(),
+            confirmed: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            origin: None,
+        }
+    }
+
+    fn some_id(&mut self) -> InstanceId {
+        InstanceId::new(format!("i-{:02}", self.rng.usize(..IDS))).unwrap()
+    }
+
+    /// An owner changes, and tells the registries that it can reach.
+    fn live(&mut self) {
+        let id = self.some_id();
+        self.incarnation += 1;
+        let fresh = || Instance::builder("orders").id(&id).endpoint("http://127.0.0.1:1");
+        let (instance, answers) = match (self.owners.get(&id), self.rng.u8(..10)) {
+            (None, _) => (Some(fresh().pair(Pair::new(self.incarnation, 1))), Probed::Answering),
+            // Dies without goodbye, or the process goes on without its registration.
+            (Some(_), 6..) => {
+                (None, [Probed::Silent, Probed::Answering, Probed::Impossible][self.rng.usize(..3)])
+            }
+            (Some(instance), choice) => {
+                let pair = Pair::new(instance.incarnation, instance.seq + 1);
+                let builder = instance.to_builder().pair(pair);
+                let changed = if choice < 3 {
+                    builder.weight(self.rng.u16(..3))
+                } else {
+                    builder.status(Status::Draining)
+                };
+                (Some(changed), Probed::Answering)
+            }
+        };
+        self.answers.insert(id.clone(), answers);
+        match instance {
+            Some(builder) => {
+                let instance = Arc::new(builder.build().unwrap());
+                self.owners.insert(id.clone(), instance.clone());
+                for registry in &mut self.registries {
+                    if self.rng.u8(..10) > 0 {
+                        registry.holds.insert(id.clone(), instance.clone());
+                        registry.revision += 1;
+                    }
+                }
+            }
+            None => {
+                self.owners.remove(&id);
+                for registry in &mut self.registries {
+                    if self.rng.u8(..10) > 0 && registry.holds.remove(&id).is_some() {
+                        registry.revision += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Trouble in a registry itself.
+    fn break_one(&mut self) {
+        let at = self.rng.usize(..2);
+        let registry = &mut self.registries[at];
+        registry.revision += 1;
+        if self.rng.bool() {
+            registry.epoch += 1;
+            registry.holds.clear();
+        } else {
+            let keep = self.rng.bool();
+            registry.holds.retain(|_, _| keep && self.rng.bool());
+        }
+    }
+
+    fn listing(&mut self) -> Listing {
+        if self.settled {
+            return self.listing_of(0, Authority::Quorum);
+        }
+        let at = usize::from(self.rng.u8(..5) == 0);
+        let authority = match self.rng.u8(..10) {
+            0 | 1 => Authority::Stale,
+            2 => Authority::Single,
+            _ => Authority::Quorum,
+        };
+        self.listing_of(at, authority)
+    }
+
+    fn listing_of(&mut self, at: usize, authority: Authority) -> Listing {
+        let registry = self.registries[at].clone();
+        let mut instances: Vec<_> = registry.holds.into_values().collect();
+        let mut skipped = Vec::new();
+        if self.rng.u8(..8) == 0 && !instances.is_empty() {
+            let spoilt = instances.swap_remove(self.rng.usize(..instances.len()));
+            skipped.push(Skipped::new(spoilt.id().as_str(), "garbage"));
+        }
+        let lag = if authority == Authority::Stale { self.rng.u64(..3) } else { 0 };
+        Listing::new(["main", "backup"][at], authority, instances)
+            .at(registry.epoch, registry.revision.saturating_sub(lag))
+            .with_as_of(self.now)
+            .with_skipped(skipped)
+    }
+
+    fn watch(&mut self, listing: Listing) {
+        let before = self.machine.shown().clone();
+        self.step(Input::Watch(Ok(WatchEvent::Listing(listing.clone()))));
+        self.check_listing(&before, &listing);
+    }
+
+    fn step(&mut self, input: Input) {
+        let before = self.machine.shown().clone();
+        let proves_nothing = matches!(&input, Input::Watch(Err(_) | Ok(WatchEvent::Progress { .. })));
+        let mut asks = false;
+        for output in self.machine.step(input, self.now) {
+            match output {
+                Output::Ask => {
+                    assert!(!self.asked, "one question at a time");
+                    (self.asked, asks) = (true, true);
+                }
+                Output::Probe(instance) => {
+                    // Held, released and held again: the first probe may still be under way.
+                    if !self.probing.contains(instance.id()) {
+                        self.probing.push(instance.id().clone());
+                    }
+                }
+                Output::Show { .. } | Output::Tell(_) => {}
+            }
+        }
+        let after = self.machine.shown().clone();
+        if asks {
+            self.asked_about = after.held.to_vec();
+        }
+        if proves_nothing {
+            assert_eq!(ids(&before), ids(&after), "an error and a sign of life remove nothing");
+        }
+        self.check_step(&before, &after);
+    }
+
+    /// What holds for every step.
+    fn check_step(&mut self, before: &Snapshot, after: &Snapshot) {
+        assert!(after.instances.is_sorted_by(|a, b| a.id() < b.id()), "sorted, and each id once");
+        let routable: Vec<_> =
+            after.instances.iter().filter(|instance| instance.routable()).cloned().collect();
+        assert_eq!(routable[..], after.routable[..], "routable is what `Instance::routable` says");
+        let same = ids(before) == ids(after) && before.instances == after.instances;
+        assert!(after.seq > before.seq || (after.seq == before.seq && same), "a change has a new seq");
+        for old in before.instances.iter() {
+            let id = old.id();
+            match after.get(id.as_str()) {
+                Some(new) => assert!(new.pair() >= old.pair(), "{id} went back to {}", new.pair()),
+                None if old.status == Status::Draining => {
+                    self.buried.insert(id.clone(), (old.pair(), self.now + Duration::from_secs(600)));
+                }
+                None => self.check_removal(before, id),
+            }
+        }
+        for new in after.instances.iter().filter(|new| before.get(new.id().as_str()).is_none()) {
+            let buried = self.buried.get(new.id()).filter(|(_, until)| *until > self.now);
+            assert!(buried.is_none_or(|(pair, _)| new.pair() > *pair), "{} came back", new.id());
+        }
+        for id in after.held.iter() {
+            self.held_since.entry(id.clone()).or_insert(self.now);
+        }
+        for id in before.held.iter().filter(|id| !after.is_held(id.as_str())) {
+            self.held_since.remove(id);
+            self.confirmed.remove(id);
+            self.silent.remove(id);
+        }
+    }
+
+    /// A held one goes when it is confirmed absent and silent, or after its time.
+    fn check_removal(&self, before: &Snapshot, id: &InstanceId) {
+        let Some(since) = self.held_since.get(id) else {
+            return;
+        };
+        assert!(before.is_held(id.as_str()));
+        let confirmed = self.confirmed.contains(id) && self.silent.contains(id);
+        let long = self.now.duration_since(*since) >= Duration::from_secs(30);
+        assert!(confirmed || long, "{id} was let go without a reason");
+    }
+
+    /// What holds for a listing.
+    fn check_listing(&mut self, before: &Snapshot, listing: &Listing) {
+        let after = self.machine.shown().clone();
+        let same_source = before.source.as_ref() == Some(&listing.source);
+        if same_source && (listing.epoch, listing.revision) < (before.epoch, before.revision) {
+            assert_eq!(ids(before), ids(&after), "an older listing is not taken");
+            return;
+        }
+        let removed: Vec<_> =
+            before.instances.iter().filter(|old| after.get(old.id().as_str()).is_none()).collect();
+        if listing.authority == Authority::Stale {
+            assert!(removed.is_empty(), "what is stale removes nothing");
+            assert!(!after.freshness.is_live());
+            return;
+        }
+        assert!(after.freshness.is_live());
+        for instance in listing.instances.iter() {
+            let buried = self.buried.get(instance.id()).filter(|(_, until)| *until > self.now);
+            let ghost = before.get(instance.id().as_str()).is_none()
+                && buried.is_some_and(|(pair, _)| instance.pair() <= *pair);
+            assert!(ghost || after.get(instance.id().as_str()).is_some(), "{} is listed", instance.id());
+        }
+        for skipped in listing.skipped.iter() {
+            let kept = before.get(&skipped.id).is_none() || after.get(&skipped.id).is_some();
+            assert!(kept, "{} cannot be decoded, and keeps its former value", skipped.id);
+        }
+        let abrupt =
+            removed.iter().filter(|old| old.status != Status::Draining && !before.is_held(old.id().as_str()));
+        let abrupt = abrupt.count();
+        let origin = Some((listing.source.clone(), listing.epoch));
+        if abrupt > 0 {
+            assert!(abrupt == 1 || abrupt * 10 <= before.instances.len() * 3, "{abrupt} at once");
+            assert!(after.instances.len() > after.held.len(), "nothing else is left");
+            assert_eq!(self.origin, origin, "a new origin removes nothing by itself");
+        }
+        self.origin = origin;
+        if listing.authority == Authority::Single {
+            self.confirmed.extend(after.held.iter().filter(|id| !before.is_held(id.as_str())).cloned());
+        }
+    }
+
+    fn answer(&mut self) {
+        if self.asked && self.rng.bool() {
+            self.asked = false;
+            let answer = if self.rng.u8(..3) == 0 {
+                Err(Error::unavailable("still down"))
+            } else {
+                Ok(self.listing())
+            };
+            let before = self.machine.shown().clone();
+            if let Ok(listing) = &answer {
+                let older = before.source.as_ref() == Some(&listing.source)
+                    && (listing.epoch, listing.revision) < (before.epoch, before.revision);
+                if listing.authority != Authority::Stale && !older {
+                    let listed =
+                        |id: &InstanceId| listing.instances.iter().any(|instance| instance.id() == id);
+                    self.confirmed.extend(
+                        self.asked_about.drain(..).filter(|id| before.is_held(id.as_str()) && !listed(id)),
+                    );
+                }
+            }
+            let taken = answer.as_ref().ok().filter(|listing| listing.authority != Authority::Stale).cloned();
+            self.step(Input::Asked(answer));
+            if let Some(listing) = taken {
+                self.check_listing(&before, &listing);
+            }
+        }
+        let ended = self.rng.usize(..=self.probing.len());
+        let results: Vec<_> = self
+            .probing
+            .drain(..ended)
+            .map(|id| {
+                let probed = self.answers.get(&id).copied().unwrap_or(Probed::Silent);
+                (id, probed)
+            })
+            .collect();
+        for (id, probed) in &results {
+            if *probed == Probed::Silent {
+                self.silent.insert(id.clone())
+            } else {
+                self.silent.remove(id)
+            };
+        }
+        if !results.is_empty() {
+            self.step(Input::Probed(results));
+        }
+    }
+
+    /// Lets time pass, with everything that falls due.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        for _ in 0..10_000 {
+            match self.machine.wake_at() {
+                Some(at) if at <= end => {
+                    self.now = self.now.max(at);
+                    self.step(Input::Tick);
+                    self.answer();
+                }
+                _ => {
+                    self.now = end;
+                    return;
+                }
+            }
+        }
+        panic!("a hot loop");
+    }
+}
+
+fn ids(snapshot: &Snapshot) -> Vec<InstanceId> {
+    snapshot.instances.iter().map(|instance| instance.id().clone()).collect()
+}
+
+fn schedule(seed: u64) {
+    let mut world = World::new(seed);
+    for _ in 0..world.rng.u8(20..80) {
+        match world.rng.u8(..100) {
+            0..40 => world.live(),
+            40..45 => world.break_one(),
+            45..75 => {
+                let listing = world.listing();
+                world.watch(listing);
+            }
+            75..80 => world.step(Input::Watch(Err(Error::unavailable("reset")))),
+            80..85 => {
+                let authority = if world.rng.bool() { Authority::Quorum } else { Authority::Stale };
+                let as_of = world.now;
+                world.step(Input::Watch(Ok(WatchEvent::Progress { authority, as_of })));
+            }
+            _ => {
+                let time = Duration::from_millis(world.rng.u64(..20_000));
+                world.pass(time);
+            }
+        }
+    }
+    // The registry settles, and everybody is where they say: the view becomes what it lists.
+    world.answers.clear();
+    world.settled = true;
+    let listing = world.listing_of(0, Authority::Quorum);
+    world.watch(listing);
+    world.pass(Duration::from_secs(310));
+    let listing = world.listing_of(0, Authority::Quorum);
+    let skipped: BTreeSet<_> = listing.skipped.iter().map(|skipped| skipped.id.to_string()).collect();
+    world.watch(listing.clone());
+    let shown = world.machine.shown().clone();
+    assert!(matches!(shown.freshness, Freshness::Live));
+    assert!(shown.held.is_empty(), "nothing is held for ever");
+    for id in ids(&shown).iter().filter(|id| !skipped.contains(id.as_str())) {
+        assert!(listing.instances.iter().any(|instance| instance.id() == id), "{id} stays for ever");
+    }
+}
+
+#[test]
+fn ten_thousand_random_schedules_keep_the_views_promises() {
+    for seed in 0..SCHEDULES {
+        let result = std::panic::catch_unwind(|| schedule(seed));
+        assert!(result.is_ok(), "seed {seed}");
+    }
+}
