@@ -131,6 +131,12 @@ impl Registries {
         factory.build(table, self)
     }
 
+    /// The registries that were built, by name.
+    #[must_use]
+    pub fn into_built(self) -> BTreeMap<String, Arc<dyn Backend>> {
+        self.built.into_inner()
+    }
+
     /// The way from `name` to itself, where it is being built already: `a -> b -> a`.
     fn cycle(&self, name: &str) -> Option<String> {
         let building = self.building.borrow();
