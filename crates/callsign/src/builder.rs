@@ -87,12 +87,12 @@ impl CallsignBuilder {
     /// what the handle does later, not here.
     ///
     /// # Errors
-    /// `ConfigInvalid`, naming place, value and what is allowed. `InvalidInput` outside of a tokio runtime.
+    /// `ConfigInvalid`, naming place, value and what is allowed; also outside of a tokio runtime.
     pub fn build(self) -> Result<Callsign> {
         let figment = self.sources.layer()?;
         let config: Config = extract(&figment, "")?;
-        let backend = registry::build(&config, self.factories, &figment)?;
-        Callsign::new(config, backend)
+        let registries = registry::build(&config, &self.factories, &figment)?;
+        Callsign::new(config, registries)
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use callsign_client::ClientBuilder;
 use callsign_core::config::{RegistryUrl, duration};
-use callsign_core::{Dict, Group, Namespace, ServiceName, Ttl};
+use callsign_core::{Dict, Group, Namespace, ServiceKey, ServiceName, Ttl};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -40,6 +41,31 @@ pub(crate) struct ClientConfig {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct ServiceConfig {
     pub(crate) protection: Option<bool>,
+}
+
+impl ClientConfig {
+    /// Hands the settings over; `key` places a service's name.
+    pub(crate) fn apply(
+        self,
+        mut builder: ClientBuilder,
+        key: impl Fn(ServiceName) -> ServiceKey,
+    ) -> ClientBuilder {
+        if let Some(ttl) = self.ttl {
+            builder = builder.ttl(ttl);
+        }
+        if let Some(dir) = self.store_dir {
+            builder = builder.store_dir(dir);
+        }
+        if let Some(on) = self.protection {
+            builder = builder.protection(on);
+        }
+        for (name, service) in self.services {
+            if let Some(on) = service.protection {
+                builder = builder.service_protection(key(name), on);
+            }
+        }
+        builder
+    }
 }
 
 fn ttl<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Ttl>, D::Error> {
@@ -108,5 +134,41 @@ impl TryFrom<String> for Selection {
              `-` and `_`) and a URL such as `memory://`"
                 .to_owned()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use callsign_client::Client;
+    use callsign_core::Figment;
+    use callsign_core::config::extract;
+    use callsign_memory::{Memory, Store};
+    use figment::providers::{Format, Toml};
+
+    use super::*;
+
+    #[test]
+    fn every_client_setting_reaches_the_client() {
+        let toml = r#"
+            [client]
+            ttl = "30s"
+            store_dir = "some/folder"
+            protection = false
+            services.orders.protection = true
+        "#;
+        let config: Config = extract(&Figment::from(Toml::string(toml)), "").unwrap();
+        let backend = Arc::new(Memory::new(Store::named("config"), "config"));
+        let builder = config.client.apply(Client::builder(backend), ServiceKey::from);
+        let shown = format!("{builder:?}");
+        for setting in [
+            "ttl: 30s",
+            "some/folder",
+            "protected: false",
+            "\"orders\" }: true",
+        ] {
+            assert!(shown.contains(setting), "{setting}: {shown}");
+        }
     }
 }

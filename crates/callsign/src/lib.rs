@@ -1,4 +1,9 @@
-#![doc = include_str!("../README.md")]
+// Its example runs on the embedded registry.
+#![cfg_attr(feature = "memory", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "memory"),
+    doc = "Register services and find them, through the registry that a line of configuration names."
+)]
 
 mod backends;
 mod builder;
@@ -12,9 +17,17 @@ mod sources;
 pub use builder::CallsignBuilder;
 pub use handle::Callsign;
 
+/// Everything that an application can hold, for what has no name at the root.
+pub use callsign_client as client;
+/// The model, the traits and the errors, for those who write a registry of their own.
 pub use callsign_core as core;
 
+pub use callsign_client::{
+    Changes, Client, ClientEvent, Departure, Freshness, Patch, Protection, RegisterOptions, Registration,
+    RegistrationState, RoundRobin, ServiceView, Snapshot,
+};
 pub use callsign_core::{
     Backend, Endpoint, Error, ErrorKind, Factory, Figment, Group, Health, Instance, InstanceBuilder,
-    InstanceId, Locality, Metadata, Namespace, Result, ServiceKey, ServiceName, Status, Ttl, Version, Weight,
+    InstanceId, InstanceKey, Locality, Metadata, Namespace, Result, ServiceKey, ServiceName, Status, Ttl,
+    Version, Weight,
 };

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use callsign::Callsign;
 use callsign::core::{Dict, Figment};
 use common::builder;
@@ -65,6 +67,22 @@ async fn each_source_counts_over_the_one_before() {
         .build()
         .unwrap();
     assert_eq!(shown(&program).0, "main");
+}
+
+#[tokio::test]
+async fn a_member_is_built_once_and_found_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let callsign = builder(folder.path(), TOML, &[])
+        .registry("both")
+        .build()
+        .unwrap();
+    // `group` behaves as its first member, and is it here.
+    let main = callsign.registry("main").unwrap();
+    assert!(Arc::ptr_eq(main, callsign.backend()));
+    assert_eq!(&*callsign.registry("backup").unwrap().info().name, "backup");
+
+    let alone = builder(folder.path(), TOML, &[]).build().unwrap();
+    assert!(alone.registry("main").is_some() && alone.registry("backup").is_none());
 }
 
 #[tokio::test]
@@ -146,6 +164,6 @@ fn outside_of_a_runtime_the_error_says_what_is_missing() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "callsign needs a tokio runtime: build the handle inside of one, for example under `#[tokio::main]`"
+        "callsign needs a tokio runtime: call this from async code or enter a runtime first"
     );
 }
