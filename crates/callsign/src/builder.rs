@@ -33,10 +33,7 @@ pub struct CallsignBuilder {
 
 impl CallsignBuilder {
     pub(crate) fn new() -> Self {
-        Self {
-            sources: Sources::default(),
-            factories: backends::compiled_in(),
-        }
+        Self { sources: Sources::default(), factories: backends::compiled_in() }
     }
 
     /// Reads this file, which must exist, instead of `callsign.toml` or the one that `CALLSIGN_CONFIG` names.
@@ -57,11 +54,7 @@ impl CallsignBuilder {
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
         let variables = variables.into_iter();
-        self.sources.environment = Some(
-            variables
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        );
+        self.sources.environment = Some(variables.map(|(name, value)| (name.into(), value.into())).collect());
         self
     }
 

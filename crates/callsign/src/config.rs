@@ -162,12 +162,7 @@ mod tests {
         let backend = Arc::new(Memory::new(Store::named("config"), "config"));
         let builder = config.client.apply(Client::builder(backend), ServiceKey::from);
         let shown = format!("{builder:?}");
-        for setting in [
-            "ttl: 30s",
-            "some/folder",
-            "protected: false",
-            "\"orders\" }: true",
-        ] {
+        for setting in ["ttl: 30s", "some/folder", "protected: false", "\"orders\" }: true"] {
             assert!(shown.contains(setting), "{setting}: {shown}");
         }
     }

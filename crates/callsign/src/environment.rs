@@ -37,9 +37,7 @@ impl Environment {
             .filter(|(name, _)| name.starts_with(PREFIX))
             .map(|(name, value)| match value.into_string() {
                 Ok(value) => Ok((name, value)),
-                Err(_) => Err(Error::config(format!(
-                    "the environment variable `{name}` is not UTF-8"
-                ))),
+                Err(_) => Err(Error::config(format!("the environment variable `{name}` is not UTF-8"))),
             })
             .collect()
     }
@@ -104,10 +102,7 @@ impl Provider for Variable {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let key: Vec<String> = self.name[PREFIX.len()..]
-            .split("__")
-            .map(str::to_ascii_lowercase)
-            .collect();
+        let key: Vec<String> = self.name[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
         let nested = |value: Value, part: &String| Dict::from([(part.clone(), value)]).into();
         let dict = key.iter().rev().fold(self.value(&key), nested).into_dict();
         Ok(Profile::Default.collect(dict.unwrap_or_default()))
@@ -121,9 +116,7 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Figment {
-        let variables = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let environment: Environment = variables.collect();
         environment.variables().fold(Figment::new(), Figment::merge)
     }
@@ -133,10 +126,7 @@ mod tests {
         let figment = read(&[
             ("CALLSIGN_REGISTRIES__MAIN__PASSWORD", "00012345"),
             ("CALLSIGN_REGISTRIES__MAIN__API_TOKEN", "true"),
-            (
-                "CALLSIGN_REGISTRIES__MAIN__ENDPOINTS",
-                r#"["http://a:1","http://b:2"]"#,
-            ),
+            ("CALLSIGN_REGISTRIES__MAIN__ENDPOINTS", r#"["http://a:1","http://b:2"]"#),
             ("CALLSIGN_REGISTRIES__MAIN__RETRIES", "3"),
             ("CALLSIGN_CLIENT__PROTECTION", "false"),
             ("CALLSIGN_NAMESPACE", "0042"),

@@ -24,11 +24,10 @@ impl File {
         match std::fs::read_to_string(&path) {
             Ok(text) => Self::parse(path, &text).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::config(format!(
-                "the configuration file {} cannot be read",
-                path.display()
-            ))
-            .with_source(error)),
+            Err(error) => {
+                Err(Error::config(format!("the configuration file {} cannot be read", path.display()))
+                    .with_source(error))
+            }
         }
     }
 
@@ -37,10 +36,7 @@ impl File {
     /// # Errors
     /// `ConfigInvalid`: there is no such file, it cannot be read, or is not TOML.
     pub(crate) fn read(path: PathBuf, by: &str) -> Result<Self> {
-        let missing = format!(
-            "there is no configuration file {}, which {by} names",
-            path.display()
-        );
+        let missing = format!("there is no configuration file {}, which {by} names", path.display());
         Self::read_if_there(path)?.ok_or_else(|| Error::config(missing))
     }
 
@@ -102,10 +98,7 @@ mod tests {
         ] {
             let error = File::parse("x.toml".into(), text).err().unwrap();
             println!("{error}");
-            assert!(
-                error.to_string().starts_with("x.toml, line 2, column "),
-                "{error}"
-            );
+            assert!(error.to_string().starts_with("x.toml, line 2, column "), "{error}");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
     }

@@ -77,20 +77,10 @@ impl Callsign {
     pub(crate) fn new(config: Config, registries: Built) -> Result<Self> {
         let info = registries.chosen.info();
         tracing::info!(registry = %info.name, kind = info.kind, "the registry is chosen");
-        let Config {
-            namespace,
-            group,
-            client,
-            ..
-        } = config;
+        let Config { namespace, group, client, .. } = config;
         let key = |name| place(name, &namespace, &group);
         let client = client.apply(Client::builder(registries.chosen), key).build()?;
-        Ok(Self(Arc::new(Inner {
-            client,
-            registries: registries.by_name,
-            namespace,
-            group,
-        })))
+        Ok(Self(Arc::new(Inner { client, registries: registries.by_name, namespace, group })))
     }
 
     /// Registers `instance`, with the defaults of [`RegisterOptions`], and keeps it registered for as long as the
@@ -175,9 +165,7 @@ impl Callsign {
 }
 
 fn place(name: ServiceName, namespace: &Namespace, group: &Group) -> ServiceKey {
-    ServiceKey::from(name)
-        .with_namespace(namespace.clone())
-        .with_group(group.clone())
+    ServiceKey::from(name).with_namespace(namespace.clone()).with_group(group.clone())
 }
 
 /// A key that may have been refused, for [`Instance::builder`], which keeps the error.

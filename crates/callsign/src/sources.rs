@@ -62,12 +62,9 @@ fn look_up(
     let path = file.as_ref().map(|file| file.path().to_owned());
     let base = file.map_or_else(Figment::new, Figment::from);
     let profiled = match (profile, environment.get(environment::PROFILE)) {
-        (None, Some(name)) => with_profile(
-            base,
-            Some(name),
-            &by_variable(environment::PROFILE),
-            path.as_deref(),
-        ),
+        (None, Some(name)) => {
+            with_profile(base, Some(name), &by_variable(environment::PROFILE), path.as_deref())
+        }
         (name, _) => with_profile(base, name.as_deref(), PROGRAM, path.as_deref()),
     }?;
     Ok(environment.variables().fold(profiled, Figment::merge))
@@ -79,13 +76,8 @@ fn readable(own: Figment) -> Result<Figment> {
     let Err(error) = own.extract::<Dict>() else {
         return Ok(own);
     };
-    let file = error
-        .metadata
-        .as_ref()
-        .and_then(|metadata| metadata.source.as_ref()?.file_path());
-    let place = file
-        .map(|path| format!(" because of {}", path.display()))
-        .unwrap_or_default();
+    let file = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref()?.file_path());
+    let place = file.map(|path| format!(" because of {}", path.display())).unwrap_or_default();
     let reason = error.kind.to_string();
     Err(Error::config(format!(
         "the program's figment cannot be read{place}: {}",
@@ -104,32 +96,21 @@ fn with_profile(figment: Figment, name: Option<&str>, by: &str, file: Option<&Pa
     let Some(name) = name else {
         return Ok(figment);
     };
-    let mut profiles = figment
-        .find_value("profiles")
-        .ok()
-        .and_then(Value::into_dict)
-        .unwrap_or_default();
+    let mut profiles = figment.find_value("profiles").ok().and_then(Value::into_dict).unwrap_or_default();
     let known = if profiles.is_empty() {
         "none".to_owned()
     } else {
         profiles.keys().cloned().collect::<Vec<_>>().join(", ")
     };
-    let place = file
-        .map(|file| format!(" in {}", file.display()))
-        .unwrap_or_default();
+    let place = file.map(|file| format!(" in {}", file.display())).unwrap_or_default();
     // Through serde, so that the values forget where they come from and take the name given below.
-    let profile = profiles
-        .remove(name)
-        .and_then(|table| Value::serialize(table).ok());
+    let profile = profiles.remove(name).and_then(|table| Value::serialize(table).ok());
     let dict = profile.and_then(Value::into_dict).ok_or_else(|| {
         Error::config(format!(
             "there is no profile `{name}`, which {by} names: no table `[profiles.{name}]`{place}; configured: {known}"
         ))
     })?;
-    Ok(figment.merge(Part {
-        name: format!("the profile `{name}`{place}"),
-        dict,
-    }))
+    Ok(figment.merge(Part { name: format!("the profile `{name}`{place}"), dict }))
 }
 
 /// Values with a name to find them by.

@@ -10,11 +10,7 @@ fn refused(toml: &str, message: &str) {
     assert_eq!(refusal(toml, &[]), message, "{toml}");
 }
 
-const COMPILED_IN: &str = if cfg!(feature = "memory") {
-    "fake, group, memory"
-} else {
-    "fake, group"
-};
+const COMPILED_IN: &str = if cfg!(feature = "memory") { "fake, group, memory" } else { "fake, group" };
 
 #[test]
 fn an_unknown_type_is_answered_with_the_known_ones() {
@@ -30,10 +26,7 @@ fn an_unknown_type_is_answered_with_the_known_ones() {
             "`registry` in callsign.toml: the registry type `etdc` is unknown; compiled in: {COMPILED_IN}"
         ),
     );
-    refused(
-        "registry = \"main\"\n[registries.main]",
-        "`registries.main.type`: missing",
-    );
+    refused("registry = \"main\"\n[registries.main]", "`registries.main.type`: missing");
 }
 
 #[cfg(not(feature = "memory"))]
@@ -44,14 +37,8 @@ fn a_type_that_is_not_compiled_in_is_answered_with_its_feature() {
         "registry = \"main\"\n[registries.main]\ntype = \"memory\"",
         &format!("`registries.main.type` in callsign.toml: {rule}"),
     );
-    refused(
-        "registry = \"memory://\"",
-        &format!("`registry` in callsign.toml: {rule}"),
-    );
-    refused(
-        "",
-        &format!("no `registry` is configured, and the default `memory://` cannot be used: {rule}"),
-    );
+    refused("registry = \"memory://\"", &format!("`registry` in callsign.toml: {rule}"));
+    refused("", &format!("no `registry` is configured, and the default `memory://` cannot be used: {rule}"));
 }
 
 #[test]
@@ -65,10 +52,7 @@ fn an_unknown_registry_is_answered_with_the_configured_ones() {
         "registry = \"main\"",
         "`registry` in callsign.toml: there is no table `[registries.main]`; configured: none",
     );
-    refused(
-        tables,
-        "`registry`: missing; choose one of the configured registries: backup, main",
-    );
+    refused(tables, "`registry`: missing; choose one of the configured registries: backup, main");
     assert_eq!(
         refusal(tables, &[("CALLSIGN_REGISTRY", "mian")]),
         "`registry` in the environment variable `CALLSIGN_REGISTRY`: there is no table `[registries.mian]`; \
@@ -108,14 +92,8 @@ fn a_misspelt_key_is_answered_with_the_allowed_ones() {
 #[test]
 fn a_value_of_the_wrong_type_is_shown_with_the_right_one() {
     let main = "registry = \"main\"\n[registries.main]\ntype = \"fake\"\n";
-    refused(
-        "registry = 5",
-        "`registry` in callsign.toml: the number `5` found, expected text in quotes",
-    );
-    refused(
-        "registries = 5",
-        "`registries` in callsign.toml: the number `5` found, expected a table",
-    );
+    refused("registry = 5", "`registry` in callsign.toml: the number `5` found, expected text in quotes");
+    refused("registries = 5", "`registries` in callsign.toml: the number `5` found, expected a table");
     refused(
         "[registries]\nmain = \"fake\"",
         "`registries.main` in callsign.toml: the text `fake` found, expected a table",
@@ -124,10 +102,7 @@ fn a_value_of_the_wrong_type_is_shown_with_the_right_one() {
         "[client]\nprotection = \"off\"",
         "`client.protection` in callsign.toml: the text `off` found, expected `true` or `false`",
     );
-    refused(
-        "client = 5",
-        "`client` in callsign.toml: the number `5` found, expected a table",
-    );
+    refused("client = 5", "`client` in callsign.toml: the number `5` found, expected a table");
     refused(
         &format!("{main}address = 5"),
         "`registries.main.address` in callsign.toml: the number `5` found, expected text in quotes",
@@ -137,10 +112,7 @@ fn a_value_of_the_wrong_type_is_shown_with_the_right_one() {
         "`namespace` in callsign.toml: the namespace is empty: 1 to 255 bytes are allowed",
     );
     assert_eq!(
-        refusal(
-            &format!("{main}address = \"h:1\""),
-            &[("CALLSIGN_REGISTRIES__MAIN__RETRIES", "many")]
-        ),
+        refusal(&format!("{main}address = \"h:1\""), &[("CALLSIGN_REGISTRIES__MAIN__RETRIES", "many")]),
         "`registries.main.retries` in the environment variable `CALLSIGN_REGISTRIES__MAIN__RETRIES`: the text `many` \
          found, expected u8"
     );
@@ -175,14 +147,8 @@ fn a_ttl_out_of_range_is_refused_with_the_range() {
 #[test]
 fn a_url_without_host_or_port_is_refused_with_the_missing_part() {
     for (url, rule) in [
-        (
-            "fake://",
-            "the registry `fake://` has no host: write it as `fake://host:port`",
-        ),
-        (
-            "fake://10.0.0.1",
-            "the registry `fake://10.0.0.1` has no port: write it as `fake://10.0.0.1:port`",
-        ),
+        ("fake://", "the registry `fake://` has no host: write it as `fake://host:port`"),
+        ("fake://10.0.0.1", "the registry `fake://10.0.0.1` has no port: write it as `fake://10.0.0.1:port`"),
         (
             "fake://10.0.0.1:70000",
             "the registry `fake://10.0.0.1:70000` has the port `70000`: 1 to 65535 are allowed",
@@ -193,16 +159,10 @@ fn a_url_without_host_or_port_is_refused_with_the_missing_part() {
              `_`) and a URL such as `memory://`",
         ),
     ] {
-        refused(
-            &format!("registry = \"{url}\""),
-            &format!("`registry` in callsign.toml: {rule}"),
-        );
+        refused(&format!("registry = \"{url}\""), &format!("`registry` in callsign.toml: {rule}"));
         let folder = tempfile::tempdir().unwrap();
         let chosen = builder(folder.path(), "", &[]).registry(url).build();
-        assert_eq!(
-            chosen.unwrap_err().to_string(),
-            format!("`registry` in the program: {rule}")
-        );
+        assert_eq!(chosen.unwrap_err().to_string(), format!("`registry` in the program: {rule}"));
     }
 }
 
@@ -237,10 +197,7 @@ fn a_registry_name_that_is_none_is_refused() {
 #[test]
 fn a_file_or_profile_that_is_named_must_be_there() {
     let build = |environment: &[(&str, &str)]| {
-        let error = Callsign::builder()
-            .environment(environment.iter().copied())
-            .build()
-            .unwrap_err();
+        let error = Callsign::builder().environment(environment.iter().copied()).build().unwrap_err();
         error.to_string()
     };
     assert_eq!(
@@ -248,26 +205,16 @@ fn a_file_or_profile_that_is_named_must_be_there() {
         "there is no configuration file nowhere.toml, which the environment variable `CALLSIGN_CONFIG` names"
     );
     assert_eq!(
-        Callsign::builder()
-            .file("nowhere.toml")
-            .build()
-            .unwrap_err()
-            .to_string(),
+        Callsign::builder().file("nowhere.toml").build().unwrap_err().to_string(),
         "there is no configuration file nowhere.toml, which the program names"
     );
     assert_eq!(
-        refusal(
-            "[profiles.prod]\n[profiles.test]",
-            &[("CALLSIGN_PROFILE", "prdo")]
-        ),
+        refusal("[profiles.prod]\n[profiles.test]", &[("CALLSIGN_PROFILE", "prdo")]),
         "there is no profile `prdo`, which the environment variable `CALLSIGN_PROFILE` names: no table \
          `[profiles.prdo]` in callsign.toml; configured: prod, test"
     );
     let folder = tempfile::tempdir().unwrap();
-    let error = builder(folder.path(), "", &[])
-        .profile("prod")
-        .build()
-        .unwrap_err();
+    let error = builder(folder.path(), "", &[]).profile("prod").build().unwrap_err();
     assert_eq!(
         without(folder.path(), &error.to_string()),
         "there is no profile `prod`, which the program names: no table `[profiles.prod]` in callsign.toml; \
@@ -278,10 +225,7 @@ fn a_file_or_profile_that_is_named_must_be_there() {
 #[test]
 fn an_error_in_a_profile_names_the_profile() {
     assert_eq!(
-        refusal(
-            "[profiles.prod.client]\ntll = \"15s\"",
-            &[("CALLSIGN_PROFILE", "prod")]
-        ),
+        refusal("[profiles.prod.client]\ntll = \"15s\"", &[("CALLSIGN_PROFILE", "prod")]),
         "`client.tll` in the profile `prod` in callsign.toml: unknown key; allowed keys: ttl, store_dir, protection, \
          services"
     );
@@ -319,10 +263,8 @@ fn no_error_and_no_debug_shows_a_secret() {
             error = shown.source().map(|source| source.to_string().into());
         }
     }
-    let environment = [
-        ("CALLSIGN_REGISTRIES__MAIN__PASSWORD", secret),
-        ("CALLSIGN_REGISTRIES__MAIN__RETRIES", "many"),
-    ];
+    let environment =
+        [("CALLSIGN_REGISTRIES__MAIN__PASSWORD", secret), ("CALLSIGN_REGISTRIES__MAIN__RETRIES", "many")];
     assert!(!refusal(main, &environment).contains(secret));
     let folder = tempfile::tempdir().unwrap();
     let builder = builder(folder.path(), main, &environment).registry(format!("fake://root:{secret}@h:1"));

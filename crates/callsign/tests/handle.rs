@@ -24,17 +24,10 @@ async fn what_one_handle_registers_another_finds_in_the_same_namespace_and_group
     let (here, there) = (handle(staging), handle(staging));
     let elsewhere = handle("registry = \"memory://handle-places\"");
 
-    let instance = here
-        .instance("orders")
-        .endpoint("http://127.0.0.1:8080")
-        .build()
-        .unwrap();
+    let instance = here.instance("orders").endpoint("http://127.0.0.1:8080").build().unwrap();
     let options = RegisterOptions::new().required();
     let registration = here.register_with(instance, options).await.unwrap();
-    assert!(matches!(
-        registration.state(),
-        RegistrationState::Registered { .. }
-    ));
+    assert!(matches!(registration.state(), RegistrationState::Registered { .. }));
     assert_eq!(registration.key().service.to_string(), "staging/blue/orders");
 
     let found = there.service("orders").unwrap().ready(SOON).await.unwrap();
@@ -48,25 +41,16 @@ async fn what_one_handle_registers_another_finds_in_the_same_namespace_and_group
 
 #[tokio::test(start_paused = true)]
 async fn close_deregisters_and_ends_the_handle_and_its_clones() {
-    let (callsign, witness) = (
-        handle("registry = \"memory://handle-close\""),
-        handle("registry = \"memory://handle-close\""),
-    );
-    let instance = |port: u16| {
-        callsign
-            .instance("orders")
-            .endpoint(format!("http://127.0.0.1:{port}"))
-            .build()
-            .unwrap()
-    };
+    let (callsign, witness) =
+        (handle("registry = \"memory://handle-close\""), handle("registry = \"memory://handle-close\""));
+    let instance =
+        |port: u16| callsign.instance("orders").endpoint(format!("http://127.0.0.1:{port}")).build().unwrap();
     let _registration = callsign.register(instance(1)).await.unwrap();
     let view = witness.service("orders").unwrap();
     assert_eq!(view.ready(SOON).await.unwrap().instances.len(), 1);
 
     callsign.clone().close(SOON).await.unwrap();
-    view.wait_for(SOON, |snapshot| snapshot.instances.is_empty())
-        .await
-        .unwrap();
+    view.wait_for(SOON, |snapshot| snapshot.instances.is_empty()).await.unwrap();
     let error = callsign.register(instance(2)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
 }

@@ -23,9 +23,5 @@ fn the_variables_of_the_process_are_read() {
         .env("CALLSIGN_REGISTRY", "main")
         .output()
         .unwrap();
-    assert!(
-        child.status.success(),
-        "{}",
-        String::from_utf8_lossy(&child.stdout)
-    );
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
 }

@@ -34,10 +34,7 @@ registry = "backup"
 "#;
 
 fn shown(callsign: &Callsign) -> (String, String) {
-    (
-        callsign.backend().info().name.to_string(),
-        callsign.key("orders").unwrap().to_string(),
-    )
+    (callsign.backend().info().name.to_string(), callsign.key("orders").unwrap().to_string())
 }
 
 #[tokio::test]
@@ -48,34 +45,18 @@ async fn each_source_counts_over_the_one_before() {
     let expected = |name: &str, key: &str| (name.to_owned(), key.to_owned());
     assert_eq!(build(&[]), expected("main", "from-file/from-file/orders"));
     let profile = ("CALLSIGN_PROFILE", "prod");
-    assert_eq!(
-        build(&[profile]),
-        expected("backup", "from-profile/from-file/orders")
-    );
-    let environment = [
-        profile,
-        ("CALLSIGN_REGISTRY", "main"),
-        ("CALLSIGN_GROUP", "from-environment"),
-    ];
-    assert_eq!(
-        build(&environment),
-        expected("main", "from-profile/from-environment/orders")
-    );
-    let program = builder(folder.path(), TOML, &environment)
-        .registry("both")
-        .profile("prod")
-        .build()
-        .unwrap();
+    assert_eq!(build(&[profile]), expected("backup", "from-profile/from-file/orders"));
+    let environment = [profile, ("CALLSIGN_REGISTRY", "main"), ("CALLSIGN_GROUP", "from-environment")];
+    assert_eq!(build(&environment), expected("main", "from-profile/from-environment/orders"));
+    let program =
+        builder(folder.path(), TOML, &environment).registry("both").profile("prod").build().unwrap();
     assert_eq!(shown(&program).0, "main");
 }
 
 #[tokio::test]
 async fn a_member_is_built_once_and_found_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
-    let callsign = builder(folder.path(), TOML, &[])
-        .registry("both")
-        .build()
-        .unwrap();
+    let callsign = builder(folder.path(), TOML, &[]).registry("both").build().unwrap();
     // `group` behaves as its first member, and is it here.
     let main = callsign.registry("main").unwrap();
     assert!(Arc::ptr_eq(main, callsign.backend()));

@@ -34,10 +34,7 @@ impl Factory for Fake {
 
     fn build(&self, table: &Table, _: &dyn Members) -> Result<Arc<dyn Backend>> {
         let config: FakeConfig = table.extract()?;
-        Ok(Arc::new(Memory::new(
-            Store::named(&config.address),
-            table.name().clone(),
-        )))
+        Ok(Arc::new(Memory::new(Store::named(&config.address), table.name().clone())))
     }
 
     fn table_of(&self, url: &RegistryUrl) -> Result<Dict> {
@@ -72,9 +69,7 @@ impl Factory for Group {
     }
 
     fn table_of(&self, url: &RegistryUrl) -> Result<Dict> {
-        Err(callsign::Error::config(format!(
-            "the registry `{url}` has members: configure it as a table"
-        )))
+        Err(callsign::Error::config(format!("the registry `{url}` has members: configure it as a table")))
     }
 }
 
@@ -82,11 +77,7 @@ impl Factory for Group {
 pub(crate) fn builder(folder: &Path, toml: &str, environment: &[(&str, &str)]) -> CallsignBuilder {
     let file = folder.join("callsign.toml");
     std::fs::write(&file, toml).unwrap();
-    Callsign::builder()
-        .file(file)
-        .environment(environment.iter().copied())
-        .factory(Fake)
-        .factory(Group)
+    Callsign::builder().file(file).environment(environment.iter().copied()).factory(Fake).factory(Group)
 }
 
 /// What building from `toml` and `environment` is refused with, without the temporary folder's path.
