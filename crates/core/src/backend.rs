@@ -13,10 +13,7 @@ use crate::{
 ///
 /// A call that goes beyond it is refused with `Unsupported`, never half done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a question of its own, asked by name"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, asked by name")]
 #[non_exhaustive]
 pub struct Capabilities {
     /// The best authority that its listings can have.
@@ -90,11 +87,7 @@ impl BackendInfo {
     /// A backend of type `kind`, named `name`.
     #[must_use]
     pub fn new(kind: &'static str, name: impl Into<Arc<str>>, capabilities: Capabilities) -> Self {
-        Self {
-            kind,
-            name: name.into(),
-            capabilities,
-        }
+        Self { kind, name: name.into(), capabilities }
     }
 }
 

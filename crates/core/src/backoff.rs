@@ -28,21 +28,15 @@ impl Backoff {
     /// Delays from `base` up to `cap`. A `cap` below `base` counts as `base`.
     #[must_use]
     pub fn new(base: Duration, cap: Duration) -> Self {
-        Self {
-            base,
-            cap: cap.max(base),
-            attempt: 0,
-        }
+        Self { base, cap: cap.max(base), attempt: 0 }
     }
 
     /// Draws the next delay. Randomness comes from [`fastrand`]'s thread-local generator, so a simulation that
     /// seeds it is repeatable.
     pub fn next_delay(&mut self) -> Duration {
         self.attempt = self.attempt.saturating_add(1);
-        let ceiling = self
-            .base
-            .saturating_mul(1_u32.checked_shl(self.attempt).unwrap_or(u32::MAX))
-            .min(self.cap);
+        let ceiling =
+            self.base.saturating_mul(1_u32.checked_shl(self.attempt).unwrap_or(u32::MAX)).min(self.cap);
         self.base + jitter(ceiling.saturating_sub(self.base))
     }
 

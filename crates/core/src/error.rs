@@ -318,10 +318,7 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Error");
-        debug
-            .field("kind", &self.0.kind)
-            .field("retry", &self.0.retry)
-            .field("message", &self.to_string());
+        debug.field("kind", &self.0.kind).field("retry", &self.0.retry).field("message", &self.to_string());
         if self.0.outcome_unknown {
             debug.field("outcome_unknown", &true);
         }
@@ -334,10 +331,7 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -372,11 +366,7 @@ mod tests {
             assert_eq!(error.counts_as_outage(), outage, "{kind:?}");
             assert_eq!(error.is_misconfiguration(), misconfigured, "{kind:?}");
         }
-        assert!(
-            !Error::unexpected("x")
-                .with_retry(Retry::Permanent)
-                .counts_as_outage()
-        );
+        assert!(!Error::unexpected("x").with_retry(Retry::Permanent).counts_as_outage());
     }
 
     #[test]
@@ -387,10 +377,7 @@ mod tests {
             .with_source(std::io::Error::other("socket gone"))
             .with_outcome_unknown();
         assert_eq!(error.to_string(), "main: renew: timed out: no answer within 2s");
-        assert_eq!(
-            error.source().map(ToString::to_string).as_deref(),
-            Some("socket gone")
-        );
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("socket gone"));
         assert!(error.outcome_unknown());
     }
 }

@@ -69,20 +69,12 @@ impl Events {
     /// The events of the backend named `backend`.
     #[must_use]
     pub fn new(backend: impl Into<Arc<str>>) -> Self {
-        Self {
-            backend: backend.into(),
-            sender: broadcast::channel(BACKLOG).0,
-        }
+        Self { backend: backend.into(), sender: broadcast::channel(BACKLOG).0 }
     }
 
     /// Tells everybody who listens.
     pub fn publish(&self, kind: EventKind, cause: Option<Error>) {
-        let event = Event {
-            at: Instant::now(),
-            backend: self.backend.clone(),
-            kind,
-            cause,
-        };
+        let event = Event { at: Instant::now(), backend: self.backend.clone(), kind, cause };
         // An error only means that nobody listens.
         let _ = self.sender.send(event);
     }
@@ -125,11 +117,7 @@ mod tests {
         }
         events.publish(EventKind::Ready, None);
         let mut seen = 0;
-        while stream
-            .next()
-            .await
-            .is_some_and(|event| event.kind != EventKind::Ready)
-        {
+        while stream.next().await.is_some_and(|event| event.kind != EventKind::Ready) {
             seen += 1;
         }
         assert!(seen < BACKLOG);

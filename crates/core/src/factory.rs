@@ -56,8 +56,7 @@ impl Factories {
     #[must_use]
     pub fn with(mut self, factory: impl Factory) -> Self {
         let factory: Arc<dyn Factory> = Arc::new(factory);
-        self.enabled
-            .extend(factory.types().iter().map(|kind| (*kind, factory.clone())));
+        self.enabled.extend(factory.types().iter().map(|kind| (*kind, factory.clone())));
         self
     }
 
@@ -81,10 +80,7 @@ impl Factories {
             Some(feature) => format!(
                 "the registry type `{kind}` is not compiled in: switch on the feature `{feature}` of the crate `callsign`"
             ),
-            None => format!(
-                "the registry type `{kind}` is unknown; compiled in: {}",
-                listed(self.types())
-            ),
+            None => format!("the registry type `{kind}` is unknown; compiled in: {}", listed(self.types())),
         })
     }
 
@@ -111,12 +107,7 @@ impl Registries {
     /// The registries of `figment`'s tables `[registries.*]`.
     #[must_use]
     pub fn new(factories: Factories, figment: Figment) -> Self {
-        Self {
-            factories,
-            figment,
-            built: RefCell::default(),
-            building: RefCell::default(),
-        }
+        Self { factories, figment, built: RefCell::default(), building: RefCell::default() }
     }
 
     /// The backend of `table`, whose type decides the factory; for a registry that stands in no configuration.
@@ -124,10 +115,7 @@ impl Registries {
     /// # Errors
     /// `ConfigInvalid`.
     pub fn build(&self, table: &Table) -> Result<Arc<dyn Backend>> {
-        let factory = self
-            .factories
-            .of(table.kind())
-            .map_err(|rule| table.error("type", rule))?;
+        let factory = self.factories.of(table.kind()).map_err(|rule| table.error("type", rule))?;
         factory.build(table, self)
     }
 
@@ -185,18 +173,12 @@ impl Members for Registries {
 /// The names, or that there are none.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.collect();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 impl Debug for Registries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the figment: it holds every secret in the clear.
-        f.debug_struct("Registries")
-            .field("names", &self.names())
-            .finish_non_exhaustive()
+        f.debug_struct("Registries").field("names", &self.names()).finish_non_exhaustive()
     }
 }

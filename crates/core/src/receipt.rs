@@ -27,12 +27,7 @@ impl Receipt {
     /// A committed write with nothing pending, and nobody who would notice a loss.
     #[must_use]
     pub fn new(ttl: Duration) -> Self {
-        Self {
-            ttl,
-            committed: true,
-            pending: Vec::new(),
-            lost: LostSignal::never(),
-        }
+        Self { ttl, committed: true, pending: Vec::new(), lost: LostSignal::never() }
     }
 
     /// Says whether the registry has proven the write.
@@ -98,8 +93,7 @@ impl LostSignal {
 impl LostTrigger {
     /// Tells everybody who holds the signal. Only the first cause counts.
     pub fn fire(&self, cause: Error) {
-        self.0
-            .send_if_modified(|held| held.is_none() && held.replace(cause).is_none());
+        self.0.send_if_modified(|held| held.is_none() && held.replace(cause).is_none());
     }
 
     /// Whether nobody holds the signal any more.

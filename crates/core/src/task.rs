@@ -81,9 +81,7 @@ impl Drop for Task {
 
 impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task")
-            .field("finished", &self.is_finished())
-            .finish()
+        f.debug_struct("Task").field("finished", &self.is_finished()).finish()
     }
 }
 

@@ -55,16 +55,8 @@ where
     O: Future<Output = Result<WatchStream>> + Send + 'static,
 {
     let backoff = Backoff::new(options.backoff_base, options.backoff_cap);
-    let driver = Driver {
-        backend,
-        options,
-        open,
-        backoff,
-        round: None,
-        ready: None,
-        retry_at: None,
-        closed: false,
-    };
+    let driver =
+        Driver { backend, options, open, backoff, round: None, ready: None, retry_at: None, closed: false };
     futures::stream::unfold(driver, |mut driver| async move {
         let item = driver.next().await?;
         Some((item, driver))
@@ -130,13 +122,8 @@ where
         let round = match &mut self.round {
             Some(round) => round,
             none => {
-                let stream = timeout_at(idle_at, (self.open)())
-                    .await
-                    .map_err(|_| silence())??;
-                none.insert(Round {
-                    stream,
-                    reread_at: Instant::now() + spread(self.options.reread, 0.2),
-                })
+                let stream = timeout_at(idle_at, (self.open)()).await.map_err(|_| silence())??;
+                none.insert(Round { stream, reread_at: Instant::now() + spread(self.options.reread, 0.2) })
             }
         };
         tokio::select! {
@@ -177,10 +164,7 @@ where
         self.round = None;
         self.ready = None;
         self.closed = error.kind() == ErrorKind::Closed;
-        let pause = self
-            .backoff
-            .next_delay()
-            .max(error.retry_after().unwrap_or_default());
+        let pause = self.backoff.next_delay().max(error.retry_after().unwrap_or_default());
         self.retry_at = Some(Instant::now() + pause);
         if error.operation().is_some() {
             return error;
@@ -214,9 +198,7 @@ mod tests {
 
     #[expect(clippy::unnecessary_wraps, reason = "an item of a script")]
     fn listing(revision: u64) -> Result<WatchEvent> {
-        Ok(WatchEvent::Listing(
-            Listing::new("main", Authority::Quorum, vec![]).at(0, revision),
-        ))
+        Ok(WatchEvent::Listing(Listing::new("main", Authority::Quorum, vec![]).at(0, revision)))
     }
 
     fn revision(item: Option<Result<WatchEvent>>) -> u64 {
@@ -252,10 +234,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_error_is_an_item_and_the_next_round_follows_after_a_pause() {
-        let (mut stream, opened) = scripted(vec![
-            vec![listing(1), Err(Error::unavailable("reset"))],
-            vec![listing(2)],
-        ]);
+        let (mut stream, opened) =
+            scripted(vec![vec![listing(1), Err(Error::unavailable("reset"))], vec![listing(2)]]);
         assert_eq!(revision(stream.next().await), 1);
         let error = stream.next().await.unwrap().unwrap_err();
         assert_eq!(error.to_string(), "main: watch: unavailable: reset");
@@ -289,13 +269,7 @@ mod tests {
             let first = stream::iter([listing(round)]);
             let beat = stream::unfold((), |()| async {
                 tokio::time::sleep(Duration::from_secs(9)).await;
-                Some((
-                    Ok(WatchEvent::Progress {
-                        authority: Authority::Quorum,
-                        as_of: Instant::now(),
-                    }),
-                    (),
-                ))
+                Some((Ok(WatchEvent::Progress { authority: Authority::Quorum, as_of: Instant::now() }), ()))
             });
             async move { Ok(first.chain(beat).boxed()) }
         });
@@ -313,10 +287,7 @@ mod tests {
     async fn the_stream_ends_after_one_closed() {
         let (mut stream, _) = scripted(vec![vec![listing(1), Err(Error::closed("by its owner"))]]);
         assert_eq!(revision(stream.next().await), 1);
-        assert_eq!(
-            stream.next().await.unwrap().unwrap_err().kind(),
-            ErrorKind::Closed
-        );
+        assert_eq!(stream.next().await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
         assert!(stream.next().await.is_none());
     }
 
@@ -327,9 +298,6 @@ mod tests {
         while start.elapsed() < Duration::from_secs(60) {
             stream.next().await.unwrap().unwrap_err();
         }
-        assert!(
-            opened.load(Ordering::SeqCst) < 60,
-            "{opened:?} rounds in a minute"
-        );
+        assert!(opened.load(Ordering::SeqCst) < 60, "{opened:?} rounds in a minute");
     }
 }

@@ -31,12 +31,7 @@ impl Memory {
         let info = BackendInfo::new(TYPE, name, Capabilities::all(Authority::Quorum));
         let events = Events::new(info.name.clone());
         store.listen(events.clone());
-        Self {
-            store,
-            info: Arc::new(info),
-            events,
-            closed: Arc::default(),
-        }
+        Self { store, info: Arc::new(info), events, closed: Arc::default() }
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -19,9 +19,7 @@ pub struct MemoryConfig {
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self {
-            store: "default".to_owned(),
-        }
+        Self { store: "default".to_owned() }
     }
 }
 
@@ -44,10 +42,7 @@ impl Factory for MemoryFactory {
         if config.store.is_empty() {
             return Err(table.error("store", "the name is empty: any other text is allowed"));
         }
-        Ok(Arc::new(Memory::new(
-            Store::named(&config.store),
-            table.name().clone(),
-        )))
+        Ok(Arc::new(Memory::new(Store::named(&config.store), table.name().clone())))
     }
 
     fn table_of(&self, url: &RegistryUrl) -> Result<Dict> {
@@ -57,10 +52,7 @@ impl Factory for MemoryFactory {
             )));
         }
         let store = Some(&url.authority).filter(|name| !name.is_empty());
-        Ok(store
-            .map(|name| ("store".to_owned(), name.as_str().into()))
-            .into_iter()
-            .collect())
+        Ok(store.map(|name| ("store".to_owned(), name.as_str().into())).into_iter().collect())
     }
 }
 

@@ -107,20 +107,11 @@ impl Service {
                 return Ok(Written::Extended(slot.signal.clone()));
             }
             if tell && slot.record.instance.incarnation != record.instance.incarnation {
-                slot.lost.fire(Error::conflict(
-                    record.pair(),
-                    "another owner has taken the id over",
-                ));
+                slot.lost.fire(Error::conflict(record.pair(), "another owner has taken the id over"));
             }
         }
         let (lost, signal) = LostSignal::channel();
-        let slot = Slot {
-            expires_at,
-            lost,
-            signal: signal.clone(),
-            undecodable: false,
-            record,
-        };
+        let slot = Slot { expires_at, lost, signal: signal.clone(), undecodable: false, record };
         self.slots.insert(slot.record.instance.id().clone(), slot);
         Ok(Written::Changed(signal))
     }
@@ -165,26 +156,18 @@ impl Service {
     }
 
     pub(crate) fn spoil(&mut self, id: &InstanceId) -> bool {
-        self.slots
-            .get_mut(id)
-            .map(|slot| slot.undecodable = true)
-            .is_some()
+        self.slots.get_mut(id).map(|slot| slot.undecodable = true).is_some()
     }
 
     /// Everything there is; the same slice as last time when nothing has changed.
     pub(crate) fn list(&mut self) -> Listed {
-        self.listed
-            .get_or_insert_with(|| Listed::of(self.slots.values()))
-            .clone()
+        self.listed.get_or_insert_with(|| Listed::of(self.slots.values())).clone()
     }
 }
 
 impl Listed {
     pub(crate) fn nothing() -> Self {
-        Self {
-            instances: Arc::default(),
-            skipped: Arc::default(),
-        }
+        Self { instances: Arc::default(), skipped: Arc::default() }
     }
 
     fn of<'a>(slots: impl Iterator<Item = &'a Slot>) -> Self {

@@ -65,10 +65,7 @@ impl Store {
     /// A store of its own.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(Shared {
-            state: Mutex::default(),
-            faults: watch::Sender::default(),
-        }))
+        Self(Arc::new(Shared { state: Mutex::default(), faults: watch::Sender::default() }))
     }
 
     /// The store of this process that is called `name`, made when it is not there.
@@ -126,23 +123,18 @@ impl Store {
             service.changed(revision);
         }
         drop(state);
-        self.tell(
-            EventKind::Reset,
-            Some(&Error::unexpected("the registry was wiped")),
-        );
+        self.tell(EventKind::Reset, Some(&Error::unexpected("the registry was wiped")));
     }
 
     /// Deletes a record, if it is there, as an operator would, whoever owns it.
     pub fn delete(&self, key: &InstanceKey) {
         let tell = !self.faults().cut_off();
-        self.state()
-            .change(&key.service, |service| service.delete(&key.id, tell));
+        self.state().change(&key.service, |service| service.delete(&key.id, tell));
     }
 
     /// Makes a record, if it is there, undecodable.
     pub fn garbage(&self, key: &InstanceKey) {
-        self.state()
-            .change(&key.service, |service| service.spoil(&key.id));
+        self.state().change(&key.service, |service| service.spoil(&key.id));
     }
 
     pub(crate) fn faults(&self) -> Faults {
@@ -193,11 +185,7 @@ impl Store {
         let faults = self.faults();
         let mut state = self.state();
         if let Some(past) = state.past.as_ref().filter(|_| faults.has(Fault::Stale)) {
-            let listed = past
-                .services
-                .get(service)
-                .cloned()
-                .unwrap_or_else(Listed::nothing);
+            let listed = past.services.get(service).cloned().unwrap_or_else(Listed::nothing);
             return Listing::new(source.clone(), Authority::Stale, listed.instances.to_vec())
                 .at(past.epoch, past.revision)
                 .with_as_of(past.as_of)
@@ -230,11 +218,7 @@ impl Store {
         let mut names = BTreeSet::new();
         for key in here {
             state.expire(&key, Instant::now(), true);
-            if state
-                .services
-                .get(&key)
-                .is_some_and(|service| !service.is_empty())
-            {
+            if state.services.get(&key).is_some_and(|service| !service.is_empty()) {
                 names.insert(key.name);
             }
         }
@@ -248,10 +232,7 @@ impl Store {
 
     /// When the next lease of `service` may end.
     pub(crate) fn next_expiry(&self, service: &ServiceKey) -> Option<Instant> {
-        self.state()
-            .services
-            .get(service)
-            .and_then(Service::earliest_expiry)
+        self.state().services.get(service).and_then(Service::earliest_expiry)
     }
 
     /// Called when a watch of `service` ends.
@@ -301,9 +282,7 @@ pub(crate) fn out_of_reach() -> Error {
 impl State {
     fn service(&mut self, key: &ServiceKey) -> &mut Service {
         let revision = self.revision;
-        self.services
-            .entry(key.clone())
-            .or_insert_with(|| Service::new(revision))
+        self.services.entry(key.clone()).or_insert_with(|| Service::new(revision))
     }
 
     fn touch(&mut self, key: &ServiceKey) {
@@ -333,16 +312,7 @@ impl State {
     }
 
     fn freeze(&mut self) -> Past {
-        let services = self
-            .services
-            .iter_mut()
-            .map(|(key, service)| (key.clone(), service.list()))
-            .collect();
-        Past {
-            as_of: Instant::now(),
-            epoch: self.epoch,
-            revision: self.revision,
-            services,
-        }
+        let services = self.services.iter_mut().map(|(key, service)| (key.clone(), service.list())).collect();
+        Past { as_of: Instant::now(), epoch: self.epoch, revision: self.revision, services }
     }
 }

@@ -33,13 +33,7 @@ pub(crate) fn open(memory: Memory, service: ServiceKey) -> WatchStream {
             }
             told.store(false, Ordering::Relaxed);
             let changes = memory.store().changes(&service);
-            let follower = Follower {
-                memory,
-                service,
-                changes,
-                faults,
-                handed_over: None,
-            };
+            let follower = Follower { memory, service, changes, faults, handed_over: None };
             Ok(futures::stream::unfold(follower, |mut follower| async move {
                 Some((follower.next().await, follower))
             })
@@ -69,20 +63,12 @@ impl Follower {
             let frozen = faults.has(Fault::Frozen);
             if !frozen {
                 let listing = self.memory.store().list(&self.service, self.memory.name());
-                let state = (
-                    listing.epoch,
-                    listing.revision,
-                    listing.authority,
-                    faults.has(Fault::Partial),
-                );
+                let state = (listing.epoch, listing.revision, listing.authority, faults.has(Fault::Partial));
                 if self.handed_over.replace(state) != Some(state) {
                     return Ok(WatchEvent::Listing(listing));
                 }
                 if Instant::now() >= progress_at {
-                    return Ok(WatchEvent::Progress {
-                        authority: listing.authority,
-                        as_of: listing.as_of,
-                    });
+                    return Ok(WatchEvent::Progress { authority: listing.authority, as_of: listing.as_of });
                 }
             }
             // What is stale does not expire.

@@ -18,11 +18,7 @@ fn orders() -> ServiceKey {
 }
 
 fn record(id: &str) -> Record {
-    let instance = Instance::builder("orders")
-        .id(id)
-        .endpoint("http://127.0.0.1:1")
-        .build()
-        .unwrap();
+    let instance = Instance::builder("orders").id(id).endpoint("http://127.0.0.1:1").build().unwrap();
     Record::new(instance, Ttl::default())
 }
 
@@ -50,16 +46,9 @@ async fn unavailable_fails_at_once_and_the_same_watch_goes_on_after_it() {
     assert_eq!(listing(watch.next().await).instances.len(), 2);
 
     let outage = store.inject(Fault::Unavailable);
-    let error = memory
-        .list(&orders(), Read::Any)
-        .now_or_never()
-        .unwrap()
-        .unwrap_err();
+    let error = memory.list(&orders(), Read::Any).now_or_never().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert_eq!(
-        watch.next().await.unwrap().unwrap_err().kind(),
-        ErrorKind::Unavailable
-    );
+    assert_eq!(watch.next().await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(events.next().await.unwrap().kind, EventKind::Lost);
 
     outage.heal();
@@ -95,10 +84,7 @@ async fn stale_shows_the_past_and_says_so() {
     for _ in 0..10 {
         assert!(matches!(
             watch.next().await,
-            Some(Ok(WatchEvent::Progress {
-                authority: Authority::Stale,
-                ..
-            }))
+            Some(Ok(WatchEvent::Progress { authority: Authority::Stale, .. }))
         ));
     }
     stale.heal();
@@ -112,10 +98,7 @@ async fn a_lost_acknowledgement_hides_a_write_that_happened() {
     let error = memory.register(&record("c")).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Timeout && error.outcome_unknown());
     lost.heal();
-    assert_eq!(
-        memory.list(&orders(), Read::Any).await.unwrap().instances.len(),
-        3
-    );
+    assert_eq!(memory.list(&orders(), Read::Any).await.unwrap().instances.len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,12 +128,5 @@ async fn handles_that_name_the_same_store_share_it_while_one_lives() {
     assert_eq!(other.list(&orders(), Read::Any).await.unwrap().instances.len(), 1);
     drop((one, other));
     let fresh = Memory::new(Store::named("shared"), "fresh");
-    assert!(
-        fresh
-            .list(&orders(), Read::Any)
-            .await
-            .unwrap()
-            .instances
-            .is_empty()
-    );
+    assert!(fresh.list(&orders(), Read::Any).await.unwrap().instances.is_empty());
 }

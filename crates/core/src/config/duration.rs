@@ -69,11 +69,6 @@ mod tests {
             read("15").unwrap_err().to_string(),
             "invalid type: integer `15`, expected a number and a unit in quotes, such as \"15s\" at line 1 column 2"
         );
-        assert!(
-            read("\"15\"")
-                .unwrap_err()
-                .to_string()
-                .contains("write a number and a unit")
-        );
+        assert!(read("\"15\"").unwrap_err().to_string().contains("write a number and a unit"));
     }
 }

@@ -29,10 +29,7 @@ impl Secret {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::config(format!("`{key}`: the file {} cannot be read", path.display())).with_source(error)
         })?;
-        Ok(Self::new(
-            text.strip_suffix('\n')
-                .map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line)),
-        ))
+        Ok(Self::new(text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line))))
     }
 
     /// The value itself.
@@ -100,15 +97,8 @@ mod tests {
         let secret: Secret = serde_json::from_str("\"hunter2\"").unwrap();
         assert_eq!(secret.expose(), "hunter2");
         let number = serde_json::from_str::<Secret>("1234567").unwrap_err().to_string();
-        for shown in [
-            format!("{secret:?}"),
-            serde_json::to_string(&secret).unwrap(),
-            number,
-        ] {
-            assert!(
-                !shown.contains("hunter2") && !shown.contains("1234567"),
-                "{shown}"
-            );
+        for shown in [format!("{secret:?}"), serde_json::to_string(&secret).unwrap(), number] {
+            assert!(!shown.contains("hunter2") && !shown.contains("1234567"), "{shown}");
         }
     }
 }

@@ -40,12 +40,7 @@ impl Table {
 
         let path = format!("registries.{name}");
         let head: Head = extract(figment, &path)?;
-        Ok(Self {
-            name: name.into(),
-            kind: head.r#type,
-            path,
-            figment: figment.clone(),
-        })
+        Ok(Self { name: name.into(), kind: head.r#type, path, figment: figment.clone() })
     }
 
     /// A table that was made in a program rather than read: the registry `name` of type `kind`.
@@ -54,12 +49,7 @@ impl Table {
         let path = format!("registries.{name}");
         let figment = Figment::from(Serialized::default(&path, dict))
             .merge(Serialized::default(&format!("{path}.{TYPE}"), kind));
-        Self {
-            name: name.into(),
-            kind: kind.to_owned(),
-            path,
-            figment,
-        }
+        Self { name: name.into(), kind: kind.to_owned(), path, figment }
     }
 
     /// The registry's configured name.
@@ -92,10 +82,7 @@ impl Table {
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the figment: it holds every secret in the clear.
-        f.debug_struct("Table")
-            .field("name", &self.name)
-            .field("type", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("Table").field("name", &self.name).field("type", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -105,21 +92,14 @@ impl fmt::Debug for Table {
 /// `ConfigInvalid`, with key, file, value and what is allowed; of several errors the first.
 pub fn extract<T: DeserializeOwned>(figment: &Figment, path: &str) -> Result<T> {
     // `focus`, then our own prefix: `extract_inner` of figment 0.10.19 prints the path in the wrong order.
-    let focused = if path.is_empty() {
-        figment.clone()
-    } else {
-        figment.focus(path)
-    };
+    let focused = if path.is_empty() { figment.clone() } else { figment.focus(path) };
     focused.extract().map_err(|error| explain(figment, path, &error))
 }
 
 /// An error about the key at `path` of `figment`, with the file it came from.
 pub fn error_at(figment: &Figment, path: &str, rule: impl fmt::Display) -> Error {
-    let place = figment
-        .find_metadata(path)
-        .and_then(place)
-        .map(|place| format!(" in {place}"))
-        .unwrap_or_default();
+    let place =
+        figment.find_metadata(path).and_then(place).map(|place| format!(" in {place}")).unwrap_or_default();
     Error::config(format!("`{path}`{place}: {rule}"))
 }
 
@@ -155,25 +135,20 @@ fn explain(figment: &Figment, path: &str, error: &figment::Error) -> Error {
             (key, format!("unknown key; {}", one_of("keys", allowed)))
         }
         Kind::MissingField(field) => (join(field), "missing".to_owned()),
-        Kind::UnknownVariant(value, allowed) => (
-            join(""),
-            format!("`{value}` is unknown; {}", one_of("values", allowed)),
-        ),
+        Kind::UnknownVariant(value, allowed) => {
+            (join(""), format!("`{value}` is unknown; {}", one_of("values", allowed)))
+        }
         Kind::InvalidType(actual, expected) => {
             let expected = plain(expected);
             (join(""), format!("{} found, expected {expected}", shown(actual)))
         }
-        Kind::InvalidValue(actual, expected) => (
-            join(""),
-            format!("{} is not allowed, expected {expected}", shown(actual)),
-        ),
+        Kind::InvalidValue(actual, expected) => {
+            (join(""), format!("{} is not allowed, expected {expected}", shown(actual)))
+        }
         Kind::Message(message) => (join(""), message.clone()),
         kind => (join(""), kind.to_string()),
     };
-    let place = figment
-        .find_metadata(&key)
-        .or(error.metadata.as_ref())
-        .and_then(place);
+    let place = figment.find_metadata(&key).or(error.metadata.as_ref()).and_then(place);
     let place = place.map(|place| format!(" in {place}")).unwrap_or_default();
     Error::config(format!("`{key}`{place}: {rule}"))
 }
@@ -244,9 +219,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for SkipType<A> {
             if key == TYPE {
                 self.0.next_value::<IgnoredAny>()?;
             } else {
-                return seed
-                    .deserialize(serde::de::value::StringDeserializer::new(key))
-                    .map(Some);
+                return seed.deserialize(serde::de::value::StringDeserializer::new(key)).map(Some);
             }
         }
         Ok(None)
@@ -283,9 +256,7 @@ mod tests {
 
     #[test]
     fn the_type_chooses_and_the_rest_is_the_factorys() {
-        let figment = Figment::from(Toml::string(
-            "[registries.main]\ntype = \"etcd\"\nendpoints = [\"a\"]",
-        ));
+        let figment = Figment::from(Toml::string("[registries.main]\ntype = \"etcd\"\nendpoints = [\"a\"]"));
         let table = Table::new(&figment, "main").unwrap();
         assert_eq!((&**table.name(), table.kind()), ("main", "etcd"));
         assert_eq!(table.extract::<Config>().unwrap().endpoints, ["a"]);
@@ -313,12 +284,7 @@ mod tests {
                 "`registries.main.retries` in TOML source string: the number `300` is not allowed, expected u8",
             ),
         ] {
-            assert_eq!(
-                read(&format!("[registries.main]\n{toml}"))
-                    .unwrap_err()
-                    .to_string(),
-                message
-            );
+            assert_eq!(read(&format!("[registries.main]\n{toml}")).unwrap_err().to_string(), message);
         }
     }
 
@@ -338,21 +304,13 @@ mod tests {
         let table = Table::new(&figment, "main").unwrap();
         let wrong_type =
             read("[registries.main]\ntype = \"x\"\nendpoints = []\npassword = 1234567").unwrap_err();
-        assert!(
-            wrong_type
-                .to_string()
-                .ends_with("the secret is a number: put it in quotes"),
-            "{wrong_type}"
-        );
+        assert!(wrong_type.to_string().ends_with("the secret is a number: put it in quotes"), "{wrong_type}");
         for shown in [
             format!("{table:?}"),
             table.extract::<Config>().unwrap_err().to_string(),
             format!("{wrong_type:?}"),
         ] {
-            assert!(
-                !shown.contains("hunter2") && !shown.contains("1234567"),
-                "{shown}"
-            );
+            assert!(!shown.contains("hunter2") && !shown.contains("1234567"), "{shown}");
         }
     }
 
@@ -361,11 +319,6 @@ mod tests {
         let dict: Dict = [("endpoints".to_owned(), vec!["a"].into())].into();
         let table = Table::from_dict("main", "etcd", dict);
         assert_eq!(table.extract::<Config>().unwrap().endpoints, ["a"]);
-        assert!(
-            table
-                .error("endpoints", "wrong")
-                .to_string()
-                .starts_with("`registries.main.endpoints`")
-        );
+        assert!(table.error("endpoints", "wrong").to_string().starts_with("`registries.main.endpoints`"));
     }
 }

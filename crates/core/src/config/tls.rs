@@ -58,14 +58,10 @@ impl Tls {
                 key: Secret::new(read("tls.key_file", key)?),
             }),
             (Some(_), None) => {
-                return Err(Error::config(
-                    "`tls.cert_file` is set and `tls.key_file` is not: set both",
-                ));
+                return Err(Error::config("`tls.cert_file` is set and `tls.key_file` is not: set both"));
             }
             (None, Some(_)) => {
-                return Err(Error::config(
-                    "`tls.key_file` is set and `tls.cert_file` is not: set both",
-                ));
+                return Err(Error::config("`tls.key_file` is set and `tls.cert_file` is not: set both"));
             }
         };
         let ca = self
@@ -73,11 +69,7 @@ impl Tls {
             .as_deref()
             .map(|path| read("tls.ca_file", path).map(String::into_bytes))
             .transpose()?;
-        Ok(TlsMaterial {
-            ca,
-            identity,
-            server_name: self.server_name.clone(),
-        })
+        Ok(TlsMaterial { ca, identity, server_name: self.server_name.clone() })
     }
 }
 
@@ -86,10 +78,7 @@ fn read(key: &str, path: &Path) -> Result<String> {
         Error::config(format!("`{key}`: the file {} cannot be read", path.display())).with_source(error)
     })?;
     if !text.contains("-----BEGIN ") {
-        return Err(Error::config(format!(
-            "`{key}`: the file {} holds no PEM block",
-            path.display()
-        )));
+        return Err(Error::config(format!("`{key}`: the file {} holds no PEM block", path.display())));
     }
     Ok(text)
 }
@@ -100,10 +89,7 @@ mod tests {
 
     #[test]
     fn half_an_identity_is_an_error_and_never_no_identity() {
-        let tls = Tls {
-            cert_file: Some("cert.pem".into()),
-            ..Tls::default()
-        };
+        let tls = Tls { cert_file: Some("cert.pem".into()), ..Tls::default() };
         assert_eq!(
             tls.load().unwrap_err().to_string(),
             "`tls.cert_file` is set and `tls.key_file` is not: set both"
@@ -112,10 +98,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named_with_its_key() {
-        let tls = Tls {
-            ca_file: Some("/nowhere/ca.pem".into()),
-            ..Tls::default()
-        };
+        let tls = Tls { ca_file: Some("/nowhere/ca.pem".into()), ..Tls::default() };
         assert_eq!(
             tls.load().unwrap_err().to_string(),
             "`tls.ca_file`: the file /nowhere/ca.pem cannot be read"

@@ -67,23 +67,13 @@ impl RegistryUrl {
     fn host(&self, text: &str) -> Result<HostPort> {
         let refuse = |rule: &str| Error::config(format!("the registry `{self}` {rule}"));
         if text.is_empty() {
-            return Err(refuse(&format!(
-                "has no host: write it as `{}://host:port`",
-                self.scheme
-            )));
+            return Err(refuse(&format!("has no host: write it as `{}://host:port`", self.scheme)));
         }
-        let (host, port) = split_host_port(text).ok_or_else(|| {
-            refuse(&format!(
-                "has no port: write it as `{}://{text}:port`",
-                self.scheme
-            ))
-        })?;
+        let (host, port) = split_host_port(text)
+            .ok_or_else(|| refuse(&format!("has no port: write it as `{}://{text}:port`", self.scheme)))?;
         let host = check_host(host).map_err(|rule| refuse(&rule))?;
         let port = parse_port(port).map_err(|rule| refuse(&rule))?;
-        Ok(HostPort {
-            host: host.to_owned(),
-            port,
-        })
+        Ok(HostPort { host: host.to_owned(), port })
     }
 }
 
@@ -92,10 +82,8 @@ impl std::str::FromStr for RegistryUrl {
 
     fn from_str(text: &str) -> Result<Self> {
         // Nothing of the text is shown before user and password are taken out of it.
-        let (scheme, rest) = text
-            .split_once("://")
-            .filter(|(scheme, _)| is_scheme(scheme))
-            .ok_or_else(|| {
+        let (scheme, rest) =
+            text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)).ok_or_else(|| {
                 Error::config(
                     "the registry URL has no scheme: write it as `type://host:port`, such as `memory://`",
                 )
@@ -110,10 +98,7 @@ impl std::str::FromStr for RegistryUrl {
         let (user, password) = match credentials.map(|text| text.split_once(':').unwrap_or((text, ""))) {
             Some((user, password)) => (
                 Some(decode(user)?),
-                (!password.is_empty())
-                    .then(|| decode(password))
-                    .transpose()?
-                    .map(Secret::new),
+                (!password.is_empty()).then(|| decode(password)).transpose()?.map(Secret::new),
             ),
             None => (None, None),
         };
@@ -138,20 +123,14 @@ impl std::str::FromStr for RegistryUrl {
 
 /// `root:password@host` before a stray `://` is none.
 fn is_scheme(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_'))
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_'))
 }
 
 /// Undoes percent-encoding.
 fn decode(text: &str) -> Result<String> {
-    percent_encoding::percent_decode_str(text)
-        .decode_utf8()
-        .map(Into::into)
-        .map_err(|error| {
-            Error::config("the registry URL has `%` escapes that are not UTF-8").with_source(error)
-        })
+    percent_encoding::percent_decode_str(text).decode_utf8().map(Into::into).map_err(|error| {
+        Error::config("the registry URL has `%` escapes that are not UTF-8").with_source(error)
+    })
 }
 
 /// Without user, password and query: what may be shown.
@@ -179,27 +158,15 @@ mod tests {
 
     #[test]
     fn a_url_is_taken_apart_and_its_password_is_never_shown() {
-        let url: RegistryUrl = "etcd://root:p%40ss@a:1,[::1]:2/prefix/x?lease=4s&x"
-            .parse()
-            .unwrap();
+        let url: RegistryUrl = "etcd://root:p%40ss@a:1,[::1]:2/prefix/x?lease=4s&x".parse().unwrap();
         assert_eq!(url.user.as_deref(), Some("root"));
         assert_eq!(url.password.as_ref().map(Secret::expose), Some("p@ss"));
         assert_eq!(
-            url.hosts()
-                .unwrap()
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>(),
+            url.hosts().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["a:1", "[::1]:2"]
         );
         assert_eq!(url.path, "prefix/x");
-        assert_eq!(
-            url.query,
-            [
-                ("lease".to_owned(), "4s".to_owned()),
-                ("x".to_owned(), String::new())
-            ]
-        );
+        assert_eq!(url.query, [("lease".to_owned(), "4s".to_owned()), ("x".to_owned(), String::new())]);
         assert_eq!(format!("{url} {url:?}").matches("ss").count(), 0);
     }
 
@@ -221,27 +188,12 @@ mod tests {
                 "root:hunter2@h:1://",
                 "the registry URL has no scheme: write it as `type://host:port`, such as `memory://`",
             ),
-            (
-                "etcd://",
-                "the registry `etcd://` has no host: write it as `etcd://host:port`",
-            ),
-            (
-                "etcd://h",
-                "the registry `etcd://h` has no port: write it as `etcd://h:port`",
-            ),
-            (
-                "etcd://h:70000",
-                "the registry `etcd://h:70000` has the port `70000`: 1 to 65535 are allowed",
-            ),
-            (
-                "etcd://h:1/%ff",
-                "the registry URL has `%` escapes that are not UTF-8",
-            ),
+            ("etcd://", "the registry `etcd://` has no host: write it as `etcd://host:port`"),
+            ("etcd://h", "the registry `etcd://h` has no port: write it as `etcd://h:port`"),
+            ("etcd://h:70000", "the registry `etcd://h:70000` has the port `70000`: 1 to 65535 are allowed"),
+            ("etcd://h:1/%ff", "the registry URL has `%` escapes that are not UTF-8"),
         ] {
-            let error = text
-                .parse::<RegistryUrl>()
-                .and_then(|url| url.hosts())
-                .unwrap_err();
+            let error = text.parse::<RegistryUrl>().and_then(|url| url.hosts()).unwrap_err();
             assert_eq!(error.to_string(), message);
         }
     }

@@ -40,12 +40,7 @@ pub struct Endpoint {
 }
 
 /// Protocols that have a spelling of their own for "over TLS".
-const SECURE: [(&str, &str); 4] = [
-    ("http", "https"),
-    ("grpc", "grpcs"),
-    ("ws", "wss"),
-    ("tcp", "tcps"),
-];
+const SECURE: [(&str, &str); 4] = [("http", "https"), ("grpc", "grpcs"), ("ws", "wss"), ("tcp", "tcps")];
 const TLS_SUFFIX: &str = "+tls";
 /// The longest host name, RFC 1035.
 const MAX_HOST: usize = 253;
@@ -79,12 +74,7 @@ impl Endpoint {
             .ok_or_else(|| refuse(text, "has no port: write it as `protocol://host:port`"))?;
         let host = check_host(host).map_err(|rule| refuse(text, rule))?;
         let port = parse_port(port).map_err(|rule| refuse(text, rule))?;
-        Ok(Self {
-            protocol: protocol.into(),
-            host: host.into(),
-            port,
-            secure,
-        })
+        Ok(Self { protocol: protocol.into(), host: host.into(), port, secure })
     }
 
     /// `host:port`, with brackets around an IPv6 address: what a socket wants.
@@ -102,16 +92,12 @@ fn split_scheme(scheme: &str) -> (&str, bool) {
     if let Some((plain, _)) = SECURE.iter().find(|(_, secure)| *secure == scheme) {
         return (plain, true);
     }
-    scheme
-        .strip_suffix(TLS_SUFFIX)
-        .map_or((scheme, false), |plain| (plain, true))
+    scheme.strip_suffix(TLS_SUFFIX).map_or((scheme, false), |plain| (plain, true))
 }
 
 fn is_protocol(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.'))
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.'))
 }
 
 /// Splits at the last colon that is not inside brackets. `None` without a port.
@@ -128,9 +114,7 @@ pub(crate) fn check_host(host: &str) -> Result<&str, String> {
     if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return match inner.parse::<Ipv6Addr>() {
             Ok(_) => Ok(inner),
-            Err(_) => Err(format!(
-                "has a host in brackets that is not an IPv6 address: `{inner}`"
-            )),
+            Err(_) => Err(format!("has a host in brackets that is not an IPv6 address: `{inner}`")),
         };
     }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
@@ -154,10 +138,7 @@ pub(crate) fn parse_port(port: &str) -> Result<NonZeroU16, String> {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let spelling = SECURE
-            .iter()
-            .find(|(plain, _)| *plain == &*self.protocol)
-            .map(|(_, secure)| *secure);
+        let spelling = SECURE.iter().find(|(plain, _)| *plain == &*self.protocol).map(|(_, secure)| *secure);
         match (self.secure, spelling) {
             (false, _) => f.write_str(&self.protocol)?,
             (true, Some(secure)) => f.write_str(secure)?,
@@ -215,9 +196,7 @@ impl Endpoints {
     /// `InvalidInput` when `endpoints` is empty.
     pub fn new(endpoints: Vec<Endpoint>) -> Result<Self> {
         if endpoints.is_empty() {
-            return Err(Error::invalid_input(
-                "the instance has no endpoint: at least one is needed",
-            ));
+            return Err(Error::invalid_input("the instance has no endpoint: at least one is needed"));
         }
         Ok(Self(endpoints.into_boxed_slice()))
     }

@@ -24,10 +24,7 @@ pub struct Pair {
 
 impl Pair {
     /// Of records that other software wrote. Such records sort by arrival.
-    pub const NONE: Self = Self {
-        incarnation: 0,
-        seq: 0,
-    };
+    pub const NONE: Self = Self { incarnation: 0, seq: 0 };
 
     /// The pair `(incarnation, seq)`.
     #[must_use]
@@ -98,17 +95,8 @@ impl Instance {
     /// A builder that starts with everything this instance has.
     #[must_use]
     pub fn to_builder(&self) -> InstanceBuilder {
-        let Self {
-            key,
-            version,
-            weight,
-            locality,
-            status,
-            health,
-            metadata,
-            registered_at,
-            ..
-        } = self.clone();
+        let Self { key, version, weight, locality, status, health, metadata, registered_at, .. } =
+            self.clone();
         InstanceBuilder {
             service: Ok(key.service),
             id: Some(key.id),
@@ -261,9 +249,7 @@ impl InstanceBuilder {
     /// Adds one pair of metadata, or replaces the value of `key`.
     #[must_use]
     pub fn metadata(mut self, key: impl AsRef<str>, value: impl AsRef<str>) -> Self {
-        self.metadata = self
-            .metadata
-            .and_then(|metadata| metadata.with(key.as_ref(), value.as_ref()));
+        self.metadata = self.metadata.and_then(|metadata| metadata.with(key.as_ref(), value.as_ref()));
         self
     }
 
@@ -336,33 +322,21 @@ mod tests {
         );
         assert!(message(Instance::builder("orders").endpoint("http://h").id("")).contains("has no port"));
         assert!(
-            message(
-                Instance::builder("orders")
-                    .endpoint("http://h:1")
-                    .metadata("callsign.x", "")
-            )
-            .contains("reserved")
+            message(Instance::builder("orders").endpoint("http://h:1").metadata("callsign.x", ""))
+                .contains("reserved")
         );
     }
 
     #[test]
     fn only_up_and_not_critical_and_weighted_is_routable() {
-        let instance = Instance::builder("orders")
-            .endpoint("http://h:1")
-            .build()
-            .unwrap();
+        let instance = Instance::builder("orders").endpoint("http://h:1").build().unwrap();
         assert!(instance.routable());
         for status in [Status::Starting, Status::Draining, Status::OutOfService] {
-            assert!(
-                !instance.to_builder().status(status).build().unwrap().routable(),
-                "{status}"
-            );
+            assert!(!instance.to_builder().status(status).build().unwrap().routable(), "{status}");
         }
-        for (health, routable) in [
-            (Health::Unknown, true),
-            (Health::Warning, true),
-            (Health::Critical, false),
-        ] {
+        for (health, routable) in
+            [(Health::Unknown, true), (Health::Warning, true), (Health::Critical, false)]
+        {
             assert_eq!(
                 instance.to_builder().health(health).build().unwrap().routable(),
                 routable,
@@ -374,13 +348,7 @@ mod tests {
 
     #[test]
     fn the_higher_pair_wins_and_records_without_one_sort_by_arrival() {
-        let with = |pair| {
-            Instance::builder("orders")
-                .endpoint("http://h:1")
-                .pair(pair)
-                .build()
-                .unwrap()
-        };
+        let with = |pair| Instance::builder("orders").endpoint("http://h:1").pair(pair).build().unwrap();
         let (old, new, none) = (with(Pair::new(1, 9)), with(Pair::new(2, 1)), with(Pair::NONE));
         assert!(new.supersedes(&old) && !old.supersedes(&new));
         assert!(none.supersedes(&new) && new.supersedes(&none) && none.supersedes(&none));

@@ -41,10 +41,7 @@ impl Skipped {
     /// The record `id`, skipped for `reason`.
     #[must_use]
     pub fn new(id: impl Into<Arc<str>>, reason: impl Into<Arc<str>>) -> Self {
-        Self {
-            id: id.into(),
-            reason: reason.into(),
-        }
+        Self { id: id.into(), reason: reason.into() }
     }
 }
 
@@ -147,11 +144,7 @@ mod tests {
             let mut instances: Vec<_> = order.map(|incarnation| with("b", incarnation)).into();
             instances.push(with("a", 1));
             let listing = Listing::new("main", Authority::Quorum, instances);
-            let found: Vec<_> = listing
-                .instances
-                .iter()
-                .map(|i| (i.id().as_str(), i.incarnation))
-                .collect();
+            let found: Vec<_> = listing.instances.iter().map(|i| (i.id().as_str(), i.incarnation)).collect();
             assert_eq!(found, [("a", 1), ("b", 3)]);
         }
     }

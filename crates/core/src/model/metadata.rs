@@ -36,10 +36,8 @@ impl Metadata {
     pub fn from_entries<K: AsRef<str>, V: AsRef<str>>(
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self> {
-        let entries: Vec<Entry> = entries
-            .into_iter()
-            .map(|(key, value)| (key.as_ref().into(), value.as_ref().into()))
-            .collect();
+        let entries: Vec<Entry> =
+            entries.into_iter().map(|(key, value)| (key.as_ref().into(), value.as_ref().into())).collect();
         for (key, _) in &entries {
             names::check("metadata key", key)?;
             if key.starts_with(RESERVED_PREFIX) {
@@ -82,10 +80,7 @@ impl Metadata {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         let entries = self.entries();
-        entries
-            .binary_search_by(|(k, _)| (**k).cmp(key))
-            .ok()
-            .map(|at| &*entries[at].1)
+        entries.binary_search_by(|(k, _)| (**k).cmp(key)).ok().map(|at| &*entries[at].1)
     }
 
     /// All pairs, sorted by key.
@@ -123,13 +118,7 @@ impl Metadata {
     /// The same pairs without `key`.
     #[must_use]
     pub fn without(&self, key: &str) -> Self {
-        Self::sorted(
-            self.entries()
-                .iter()
-                .filter(|(k, _)| &**k != key)
-                .cloned()
-                .collect(),
-        )
+        Self::sorted(self.entries().iter().filter(|(k, _)| &**k != key).cloned().collect())
     }
 }
 
@@ -190,9 +179,7 @@ mod tests {
     #[test]
     fn a_reserved_key_is_refused_from_the_application_and_dropped_from_the_wire() {
         assert_eq!(
-            Metadata::from_entries([("callsign.seq", "7")])
-                .unwrap_err()
-                .to_string(),
+            Metadata::from_entries([("callsign.seq", "7")]).unwrap_err().to_string(),
             "the metadata key `callsign.seq` is reserved: keys that start with `callsign.` belong to callsign"
         );
         assert!(Metadata::from_entries([("", "7")]).is_err());

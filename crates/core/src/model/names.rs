@@ -15,9 +15,7 @@ const MAX_BYTES: usize = 255;
 /// Says which rule `name` breaks, if any.
 pub(crate) fn check(what: &str, name: &str) -> Result<()> {
     if name.is_empty() {
-        return Err(Error::invalid_input(format!(
-            "the {what} is empty: 1 to {MAX_BYTES} bytes are allowed"
-        )));
+        return Err(Error::invalid_input(format!("the {what} is empty: 1 to {MAX_BYTES} bytes are allowed")));
     }
     if name.len() > MAX_BYTES {
         return Err(Error::invalid_input(format!(
@@ -209,11 +207,7 @@ impl ServiceKey {
 
 impl From<ServiceName> for ServiceKey {
     fn from(name: ServiceName) -> Self {
-        Self {
-            namespace: Namespace::default(),
-            group: Group::default(),
-            name,
-        }
+        Self { namespace: Namespace::default(), group: Group::default(), name }
     }
 }
 
@@ -269,10 +263,7 @@ mod tests {
     #[test]
     fn a_bad_name_is_refused_with_the_broken_rule() {
         for (name, message) in [
-            (
-                String::new(),
-                "the service name is empty: 1 to 255 bytes are allowed",
-            ),
+            (String::new(), "the service name is empty: 1 to 255 bytes are allowed"),
             (
                 "x".repeat(300),
                 "the service name `xxxxxxxxxxxxxxxxxxxxxxxx...` has 300 bytes: 1 to 255 are allowed",

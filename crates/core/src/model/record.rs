@@ -116,10 +116,7 @@ impl Record {
     /// A record of `instance` that lives for `ttl`.
     #[must_use]
     pub fn new(instance: impl Into<Arc<Instance>>, ttl: Ttl) -> Self {
-        Self {
-            instance: instance.into(),
-            ttl,
-        }
+        Self { instance: instance.into(), ttl }
     }
 
     /// Service and id.
@@ -141,12 +138,7 @@ mod tests {
 
     #[test]
     fn a_ttl_outside_two_seconds_to_one_hour_is_refused() {
-        for (text, shown) in [
-            ("0s", "0s"),
-            ("1ms", "1ms"),
-            ("1999ms", "1s 999ms"),
-            ("61m", "1h 1m"),
-        ] {
+        for (text, shown) in [("0s", "0s"), ("1ms", "1ms"), ("1999ms", "1s 999ms"), ("61m", "1h 1m")] {
             assert_eq!(
                 text.parse::<Ttl>().unwrap_err().to_string(),
                 format!("the ttl `{shown}` is out of range: 2s to 1h are allowed")

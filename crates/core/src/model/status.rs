@@ -92,21 +92,11 @@ mod tests {
 
     #[test]
     fn every_word_reads_back_and_an_unknown_one_lists_the_known() {
-        for status in [
-            Status::Starting,
-            Status::Up,
-            Status::Draining,
-            Status::OutOfService,
-        ] {
+        for status in [Status::Starting, Status::Up, Status::Draining, Status::OutOfService] {
             assert_eq!(status.as_str().parse::<Status>().unwrap(), status);
             assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{status}\""));
         }
-        for health in [
-            Health::Unknown,
-            Health::Passing,
-            Health::Warning,
-            Health::Critical,
-        ] {
+        for health in [Health::Unknown, Health::Passing, Health::Warning, Health::Critical] {
             assert_eq!(health.as_str().parse::<Health>().unwrap(), health);
             assert_eq!(serde_json::to_string(&health).unwrap(), format!("\"{health}\""));
         }

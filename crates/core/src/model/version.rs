@@ -26,13 +26,8 @@ impl Version {
     pub fn new(raw: impl AsRef<str>) -> Result<Self> {
         let raw = raw.as_ref();
         names::check("version", raw)?;
-        let semantic = semver::Version::parse(raw.strip_prefix('v').unwrap_or(raw))
-            .ok()
-            .map(Box::new);
-        Ok(Self {
-            raw: raw.into(),
-            semantic,
-        })
+        let semantic = semver::Version::parse(raw.strip_prefix('v').unwrap_or(raw)).ok().map(Box::new);
+        Ok(Self { raw: raw.into(), semantic })
     }
 
     /// The text as its owner wrote it.
@@ -90,12 +85,8 @@ mod tests {
 
     #[test]
     fn the_raw_text_survives_whether_or_not_it_is_semantic() {
-        for (raw, semantic) in [
-            ("1.2.3", true),
-            ("v1.2.3-rc.1", true),
-            ("2024-06", false),
-            ("latest", false),
-        ] {
+        for (raw, semantic) in [("1.2.3", true), ("v1.2.3-rc.1", true), ("2024-06", false), ("latest", false)]
+        {
             let version = Version::new(raw).unwrap();
             assert_eq!(version.as_str(), raw);
             assert_eq!(version.semantic().is_some(), semantic, "{raw}");
