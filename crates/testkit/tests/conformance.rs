@@ -9,24 +9,26 @@ use callsign_memory::{Fault, Memory, Store};
 use callsign_testkit::suite::BACKEND;
 use callsign_testkit::{Chaos, Guard, Harness, Subject, run};
 
-/// What stands between a case and the backend.
-type Wrap = fn(Memory) -> Arc<dyn Backend>;
+/// What stands between a case and the backend; a client's number is its seed, so that every run is the same.
+type Wrap = fn(Memory, u64) -> Arc<dyn Backend>;
 
 struct MemoryHarness {
     store: Store,
     wrap: Wrap,
+    clients: AtomicU64,
 }
 
 impl MemoryHarness {
     fn new(wrap: Wrap) -> Self {
-        Self { store: Store::new(), wrap }
+        Self { store: Store::new(), wrap, clients: AtomicU64::new(0) }
     }
 }
 
 #[async_trait]
 impl Harness for MemoryHarness {
     async fn client(&self) -> Result<Arc<dyn Backend>> {
-        Ok((self.wrap)(Memory::new(self.store.clone(), "main")))
+        let seed = self.clients.fetch_add(1, Ordering::Relaxed);
+        Ok((self.wrap)(Memory::new(self.store.clone(), "main"), seed))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -61,20 +63,18 @@ impl Harness for MemoryHarness {
     }
 }
 
-fn plain(memory: Memory) -> Arc<dyn Backend> {
+fn plain(memory: Memory, _: u64) -> Arc<dyn Backend> {
     Arc::new(memory)
 }
 
-fn behind_pointers(memory: Memory) -> Arc<dyn Backend> {
+fn behind_pointers(memory: Memory, _: u64) -> Arc<dyn Backend> {
     let boxed: Box<dyn Backend> = Box::new(memory);
     let twice: Arc<dyn Backend> = Arc::new(boxed);
     Arc::new(twice)
 }
 
-fn chaotic(memory: Memory) -> Arc<dyn Backend> {
-    // Every client has dice of its own, the same in every run.
-    static SEED: AtomicU64 = AtomicU64::new(0);
-    Arc::new(Chaos::new(Arc::new(memory), SEED.fetch_add(1, Ordering::Relaxed)))
+fn chaotic(memory: Memory, seed: u64) -> Arc<dyn Backend> {
+    Arc::new(Chaos::new(Arc::new(memory), seed))
 }
 
 fn main() -> ExitCode {

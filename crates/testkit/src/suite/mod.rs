@@ -1,7 +1,39 @@
 //! Suites: tables of promises, each with the code that proves it.
 //!
 //! [`BACKEND`] is for everybody who writes a backend. A suite is run over a [`Subject`](crate::Subject) by
-//! [`run`](crate::run); [`Case`] is public so that a suite of your own can stand beside ours.
+//! [`run`](crate::run); [`Case`] is public so that a suite of your own can stand beside ours:
+//!
+//! ```
+//! use callsign_core::{Backend, Discovery, Read, Registry};
+//! use callsign_testkit::suite::{Case, CaseResult, Ctx, Stop, Suite};
+//!
+//! /// What is under test here: something that is built over backends.
+//! struct Census(Ctx);
+//!
+//! impl Census {
+//!     async fn counts_everybody(&self) -> CaseResult {
+//!         let (backend, service) = (self.0.client().await?, self.0.service("orders")?);
+//!         backend.register(&self.0.record(&service, "one")?).await?;
+//!         match backend.list(&service, Read::Quorum).await?.instances.len() {
+//!             1 => Ok(()),
+//!             other => Err(Stop::failed(format!("counted {other} instead of 1"))),
+//!         }
+//!     }
+//! }
+//!
+//! static CENSUS: Suite<Census> = Suite {
+//!     name: "census",
+//!     context: Census,
+//!     cases: &[Case {
+//!         name: "counts_everybody",
+//!         promise: "Everybody is counted.",
+//!         needs: &[],
+//!         run: |census| Box::pin(census.counts_everybody()),
+//!     }],
+//! };
+//! ```
+//!
+//! It is passed as the others are: `Subject::fresh(..).passes(&BACKEND).passes(&CENSUS)`.
 
 pub mod backend;
 mod compare;
