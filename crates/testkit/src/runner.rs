@@ -135,11 +135,7 @@ async fn run_case<C>(
     case: &Case<C>,
 ) -> CaseResult {
     if let Err(reason) = harness.available().await {
-        return Err(if is_required(subject, &env::var(REQUIRE).unwrap_or_default()) {
-            Stop::failed(format!("`{REQUIRE}` names `{subject}`, and it is not available: {reason}"))
-        } else {
-            Stop::Ignored(reason)
-        });
+        return Err(unavailable(subject, &env::var(REQUIRE).unwrap_or_default(), reason));
     }
     let ctx = Ctx::new(harness);
     let unmet = case.needs.iter().find(|need| !need.is_met_by(ctx.capabilities()));
@@ -152,6 +148,15 @@ async fn run_case<C>(
     let result = timeout(ctx.limit(), proof).await;
     ctx.close().await;
     result.unwrap_or_else(|_| Err(Stop::failed(format!("the case has not ended after {:?}", ctx.limit()))))
+}
+
+/// What becomes of a case whose registry cannot be used.
+fn unavailable(subject: &str, required: &str, reason: String) -> Stop {
+    if is_required(subject, required) {
+        Stop::failed(format!("`{REQUIRE}` names `{subject}`, and it is not available: {reason}"))
+    } else {
+        Stop::Ignored(reason)
+    }
 }
 
 fn is_required(subject: &str, required: &str) -> bool {
@@ -216,6 +221,15 @@ mod tests {
             assert_eq!(is_required(subject, "nacos, etcd,"), required, "{subject}");
         }
         assert!(!is_required("etcd", ""));
+    }
+
+    #[test]
+    fn a_registry_that_is_missing_is_ignored_unless_it_is_required() {
+        let missing = |required| unavailable("etcd", required, "no such file".to_owned());
+        assert!(matches!(missing("consul"), Stop::Ignored(reason) if reason == "no such file"));
+        assert!(
+            matches!(missing("etcd"), Stop::Failed(failure) if failure.to_string().contains("no such file"))
+        );
     }
 
     #[test]
