@@ -42,7 +42,26 @@ pub(crate) struct Inner {
 struct State {
     closed: bool,
     views: HashMap<ServiceKey, View>,
-    registrations: Vec<WeakRegistration>,
+    registrations: Registrations,
+}
+
+/// What [`Client::close`] has to deregister.
+#[derive(Default)]
+struct Registrations {
+    known: Vec<WeakRegistration>,
+    /// How many there have to be before those that are gone are looked for: twice what the last search has left, so
+    /// that ten thousand registrations are not gone through ten thousand times.
+    search_at: usize,
+}
+
+impl Registrations {
+    fn add(&mut self, registration: WeakRegistration) {
+        if self.known.len() >= self.search_at {
+            self.known.retain(|known| !known.is_gone());
+            self.search_at = 2 * self.known.len().max(8);
+        }
+        self.known.push(registration);
+    }
 }
 
 struct View {
@@ -97,8 +116,7 @@ impl Client {
         let registration =
             Registration::start(backend.clone(), spawner, events.clone(), instance, ttl, options).await?;
         let mut state = self.0.state();
-        state.registrations.retain(|known| !known.is_gone());
-        state.registrations.push(registration.downgrade());
+        state.registrations.add(registration.downgrade());
         Ok(registration)
     }
 
@@ -156,7 +174,7 @@ impl Client {
             state.closed = true;
             std::mem::take(&mut state.registrations)
         };
-        let leaving = registrations.into_iter().map(|registration| registration.deregister(deadline));
+        let leaving = registrations.known.into_iter().map(|registration| registration.deregister(deadline));
         // Each keeps the deadline by itself; this one is against a runtime that is too busy to notice.
         let _ = timeout(deadline + CLOSE_WITHIN, futures::future::join_all(leaving)).await;
         within("close", CLOSE_WITHIN, self.0.with.backend.close()).await
@@ -206,7 +224,7 @@ impl fmt::Debug for Inner {
         f.debug_struct("Client")
             .field("backend", &self.with.backend)
             .field("views", &state.views.len())
-            .field("registrations", &state.registrations.len())
+            .field("registrations", &state.registrations.known.len())
             .finish_non_exhaustive()
     }
 }
