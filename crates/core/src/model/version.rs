@@ -9,13 +9,16 @@ use serde::{Deserialize, Serialize};
 use super::names;
 use crate::{Error, Result};
 
-/// A version: the text as its owner wrote it and, where it parses, the semantic version it means.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A version: the text as its owner wrote it and, where it parses, the semantic version it means. Cloning is cheap.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Version {
-    raw: Arc<str>,
-    // Boxed: most instances have no version and those that have share few; the text is what is kept on the wire.
-    semantic: Option<Box<semver::Version>>,
+// One `Arc` for both: instances of a service have few versions among them, and whoever decodes many can share one.
+pub struct Version(Arc<Parsed>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Parsed {
+    raw: Box<str>,
+    semantic: Option<semver::Version>,
 }
 
 impl Version {
@@ -26,26 +29,32 @@ impl Version {
     pub fn new(raw: impl AsRef<str>) -> Result<Self> {
         let raw = raw.as_ref();
         names::check("version", raw)?;
-        let semantic = semver::Version::parse(raw.strip_prefix('v').unwrap_or(raw)).ok().map(Box::new);
-        Ok(Self { raw: raw.into(), semantic })
+        let semantic = semver::Version::parse(raw.strip_prefix('v').unwrap_or(raw)).ok();
+        Ok(Self(Arc::new(Parsed { raw: raw.into(), semantic })))
     }
 
     /// The text as its owner wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.raw
+        &self.0.raw
     }
 
     /// The semantic version, where the text is one.
     #[must_use]
     pub fn semantic(&self) -> Option<&semver::Version> {
-        self.semantic.as_deref()
+        self.0.semantic.as_ref()
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.raw)
+        f.pad(self.as_str())
     }
 }
 
