@@ -80,7 +80,7 @@ pub(crate) fn under_fault() -> Result<Vec<Measured>> {
         failed,
         "failed reads",
         0.0,
-        format!("{} reads by {READERS} threads, 5 faults", tally.reads),
+        format!("{} million reads by {READERS} threads, 5 faults", tally.reads / 1_000_000),
     )])
 }
 
