@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use callsign_core::{
-    Authority, Error, EventKind, Events, Group, InstanceKey, Listing, LostSignal, Namespace, Record, Result,
-    ServiceKey, ServiceName,
+    Authority, Error, EventKind, Events, Group, Instance, InstanceKey, Listing, LostSignal, Namespace,
+    Record, Result, ServiceKey, ServiceName,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -48,6 +48,8 @@ struct State {
     services: BTreeMap<ServiceKey, Service>,
     /// What [`Fault::Stale`] shows.
     past: Option<Past>,
+    /// Whom [`Fault::Partial`] does not show.
+    hidden: BTreeSet<InstanceKey>,
     listeners: Vec<Events>,
 }
 
@@ -88,6 +90,9 @@ impl Store {
             let past = state.freeze();
             state.past.get_or_insert(past);
         }
+        if fault == Fault::Partial {
+            self.state().hide_half();
+        }
         self.0.faults.send_modify(|faults| faults.0.push(fault));
         if fault == Fault::Unavailable {
             self.tell(EventKind::Lost, Some(&out_of_reach()));
@@ -105,6 +110,9 @@ impl Store {
         });
         if healed && fault == Fault::Stale {
             self.state().past = None;
+        }
+        if healed && fault == Fault::Partial {
+            self.state().hidden.clear();
         }
         if healed && matches!(fault, Fault::Unavailable | Fault::Frozen) {
             self.tell(EventKind::Ready, None);
@@ -201,8 +209,9 @@ impl Store {
             .at(epoch, revision)
             .with_skipped(listed.skipped);
         listing.instances = listed.instances;
-        if faults.has(Fault::Partial) {
-            listing.instances = listing.instances.iter().skip(1).step_by(2).cloned().collect();
+        if !state.hidden.is_empty() {
+            let seen = |instance: &&Arc<Instance>| !state.hidden.contains(&instance.key);
+            listing.instances = listing.instances.iter().filter(seen).cloned().collect();
         }
         listing
     }
@@ -308,6 +317,13 @@ impl State {
     fn forget_if_idle(&mut self, key: &ServiceKey) {
         if self.services.get(key).is_some_and(Service::is_idle) {
             self.services.remove(key);
+        }
+    }
+
+    fn hide_half(&mut self) {
+        for service in self.services.values_mut() {
+            let listed = service.list();
+            self.hidden.extend(listed.instances.iter().step_by(2).map(|instance| instance.key.clone()));
         }
     }
 

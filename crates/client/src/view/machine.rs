@@ -267,6 +267,8 @@ impl ViewMachine {
         let kind = match (self.protected, missing.is_empty()) {
             (_, true) | (false, _) => None,
             (true, false) if new_origin => Some(HoldKind::NewOrigin),
+            // While some are held, who goes missing as well is part of the same story.
+            (true, false) if !self.holds.is_empty() => Some(self.holds.kind()),
             (true, false) => self.gate.judge(missing.len(), present, set, now),
         };
         match kind {
