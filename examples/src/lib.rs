@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub use process::Process;
-pub use table::{Column, Table};
+pub use table::{Column, Table, seconds};
 
 /// Prints a line. A reader that has gone away, as `head` does, is no error.
 pub fn say(line: impl Display) {

@@ -76,6 +76,7 @@ impl Table {
 }
 
 /// As `1.5s`.
-fn seconds(duration: Duration) -> String {
+#[must_use]
+pub fn seconds(duration: Duration) -> String {
     format!("{:.1}s", duration.as_secs_f64())
 }
