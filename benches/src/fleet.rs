@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use callsign_core::{Instance, Locality, Pair, Result, ServiceKey};
+use callsign_core::{Instance, Interner, Locality, Pair, Result, ServiceKey};
 
 /// The service that they are instances of.
 ///
@@ -31,10 +31,16 @@ pub fn instance(service: &ServiceKey, number: usize) -> Result<Instance> {
         .build()
 }
 
-/// The first `count` of them, sorted by id.
+/// The first `count` of them, sorted by id, as a codec hands them over: with the texts that they share kept once.
 ///
 /// # Errors
 /// As [`instance`].
 pub fn instances(service: &ServiceKey, count: usize) -> Result<Vec<Arc<Instance>>> {
-    (0..count).map(|number| instance(service, number).map(Arc::new)).collect()
+    let mut interner = Interner::new();
+    let decode = |number| {
+        let mut instance = instance(service, number)?;
+        interner.share(&mut instance);
+        Ok(Arc::new(instance))
+    };
+    (0..count).map(decode).collect()
 }

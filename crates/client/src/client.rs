@@ -108,14 +108,20 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future gives the registration up, as dropping the handle would.
     pub async fn register(&self, instance: Instance, options: RegisterOptions) -> Result<Registration> {
-        if self.0.state().closed {
+        let mut registration = self.start(instance, &options)?;
+        registration.wait_for_the_first_answer(options).await?;
+        Ok(registration)
+    }
+
+    /// Starts to register, known to [`close`](Self::close) from the first moment on.
+    fn start(&self, instance: Instance, options: &RegisterOptions) -> Result<Registration> {
+        let mut state = self.0.state();
+        if state.closed {
             return Err(closed());
         }
         let ttl = options.ttl.unwrap_or(self.0.ttl);
         let Surroundings { backend, spawner, events, .. } = &self.0.with;
-        let registration =
-            Registration::start(backend.clone(), spawner, events.clone(), instance, ttl, options).await?;
-        let mut state = self.0.state();
+        let registration = Registration::start(backend.clone(), spawner, events.clone(), instance, ttl);
         state.registrations.add(registration.downgrade());
         Ok(registration)
     }

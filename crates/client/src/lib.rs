@@ -15,4 +15,4 @@ pub use events::ClientEvent;
 pub use prober::{Probed, Prober, TcpProber};
 pub use registration::{Departure, Patch, RegisterOptions, Registration, RegistrationState};
 pub use round_robin::RoundRobin;
-pub use view::{Changes, Freshness, HoldKind, Protection, ServiceView, Snapshot};
+pub use view::{Changes, Freshness, HoldKind, Protection, ServiceView, Snapshot, Updated};

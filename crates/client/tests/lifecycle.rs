@@ -149,10 +149,10 @@ async fn changes_follow_a_view_without_losing_any() {
     let registration = owner.register(instance("a"), short()).await.unwrap();
     assert_eq!(changes.next().await.unwrap().added.len(), 1);
     registration.update(Patch::new().metadata("k", "v")).await.unwrap();
-    assert_eq!(changes.next().await.unwrap().updated[0].metadata.get("k"), Some("v"));
+    assert_eq!(changes.next().await.unwrap().updated[0].now.metadata.get("k"), Some("v"));
     let (departure, seen) = tokio::join!(registration.deregister(SOON), async {
         let draining = changes.next().await.unwrap();
-        assert_eq!(draining.updated[0].status, Status::Draining);
+        assert_eq!(draining.updated[0].now.status, Status::Draining);
         changes.next().await.unwrap()
     });
     assert!(departure.is_clean());

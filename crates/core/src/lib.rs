@@ -7,6 +7,7 @@ mod discovery;
 mod error;
 mod event;
 mod factory;
+mod interner;
 mod model;
 mod receipt;
 mod registry;
@@ -23,6 +24,7 @@ pub use discovery::{Discovery, WatchStream};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use event::{Event, EventKind, EventStream, Events};
 pub use factory::{Factories, Factory, Members, Registries};
+pub use interner::Interner;
 pub use model::{
     Authority, Endpoint, Endpoints, Group, Health, Instance, InstanceBuilder, InstanceId, InstanceKey,
     Listing, Locality, Metadata, Namespace, Pair, RESERVED_PREFIX, Read, Record, ServiceKey, ServiceName,

@@ -4,7 +4,6 @@
 //! stream that [`Discovery::watch`](crate::Discovery::watch) promises: it reports an error, backs off, opens the next
 //! round, takes silence for an error, drains what is ready, and reads everything anew from time to time.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,24 +41,35 @@ impl Default for WatchOptions {
     }
 }
 
+/// A registry that asks for more than this is asked again all the same.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How many ready items are drained before a listing is handed over all the same.
 const DRAIN: usize = 1024;
 
 /// A never-ending stream made of rounds. `open` starts a round: a stream whose first item is a listing.
 ///
-/// `backend` is the configured name, for errors. Where a backend has a session with a back-off of its own, `open`
-/// waits for the session. The stream ends after an item of kind `Closed`, and only then.
-pub fn drive<F, O>(backend: Arc<str>, options: WatchOptions, open: F) -> WatchStream
+/// `backend` is the configured name, for errors. `closed` resolves when the backend is closed: the stream then ends
+/// at once, after an item of kind `Closed`, and only then. Where a backend has a session with a back-off of its own,
+/// `open` waits for the session.
+pub fn drive<C, F, O>(backend: Arc<str>, options: WatchOptions, closed: C, open: F) -> WatchStream
 where
+    C: Future<Output = ()> + Send + 'static,
     F: FnMut() -> O + Send + 'static,
     O: Future<Output = Result<WatchStream>> + Send + 'static,
 {
     let backoff = Backoff::new(options.backoff_base, options.backoff_cap);
     let driver =
-        Driver { backend, options, open, backoff, round: None, ready: None, retry_at: None, closed: false };
-    futures::stream::unfold(driver, |mut driver| async move {
-        let item = driver.next().await?;
-        Some((item, driver))
+        Driver { backend, options, open, backoff, round: None, ready: None, retry_at: None, ended: false };
+    futures::stream::unfold((driver, closed.boxed()), |(mut driver, mut closed)| async move {
+        if driver.ended {
+            return None;
+        }
+        let item = tokio::select! {
+            biased;
+            () = &mut closed => Err(driver.failed(Error::closed("the backend was closed"))),
+            item = driver.next() => item,
+        };
+        Some((item, (driver, closed)))
     })
     .boxed()
 }
@@ -73,7 +83,7 @@ struct Driver<F> {
     /// What was drained behind a listing and is not one.
     ready: Option<Result<WatchEvent>>,
     retry_at: Option<Instant>,
-    closed: bool,
+    ended: bool,
 }
 
 struct Round {
@@ -86,29 +96,24 @@ where
     F: FnMut() -> O + Send + 'static,
     O: Future<Output = Result<WatchStream>> + Send + 'static,
 {
-    async fn next(&mut self) -> Option<Result<WatchEvent>> {
-        while !self.closed {
+    async fn next(&mut self) -> Result<WatchEvent> {
+        loop {
             if let Some(at) = self.retry_at.take() {
                 sleep_until(at).await;
             }
-            let idle_at = Instant::now() + self.options.idle;
-            let event = match self.ready.take() {
-                Some(item) => item,
-                None => match self.follow(idle_at).await {
-                    Ok(None) => continue,
-                    Ok(Some(event)) => Ok(event),
-                    Err(error) => Err(error),
-                },
+            let item = match self.ready.take() {
+                Some(item) => item.map(Some),
+                None => self.follow(Instant::now() + self.options.idle).await,
             };
-            return Some(match event {
-                Ok(event) => {
+            match item {
+                Ok(None) => {}
+                Ok(Some(event)) => {
                     self.backoff.reset();
-                    Ok(self.drain(event))
+                    return Ok(self.drain(event));
                 }
-                Err(error) => Err(self.failed(error)),
-            });
+                Err(error) => return Err(self.failed(error)),
+            }
         }
-        None
     }
 
     /// The next item of the current round, opening one if there is none; `None` when it is time for a new one.
@@ -163,8 +168,9 @@ where
     fn failed(&mut self, error: Error) -> Error {
         self.round = None;
         self.ready = None;
-        self.closed = error.kind() == ErrorKind::Closed;
-        let pause = self.backoff.next_delay().max(error.retry_after().unwrap_or_default());
+        self.ended = error.kind() == ErrorKind::Closed;
+        let asked = error.retry_after().unwrap_or_default().min(LONGEST_PAUSE);
+        let pause = self.backoff.next_delay().max(asked);
         self.retry_at = Some(Instant::now() + pause);
         if error.operation().is_some() {
             return error;
@@ -178,17 +184,9 @@ fn item_or_end(item: Option<Result<WatchEvent>>) -> Result<WatchEvent> {
     item.unwrap_or_else(|| Err(Error::unavailable("the watch ended")))
 }
 
-impl<F> fmt::Debug for Driver<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver")
-            .field("backend", &self.backend)
-            .field("closed", &self.closed)
-            .finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures::stream;
@@ -213,7 +211,7 @@ mod tests {
         let opened = Arc::new(AtomicUsize::new(0));
         let count = opened.clone();
         let mut rounds = rounds.into_iter();
-        let stream = drive("main".into(), WatchOptions::default(), move || {
+        let stream = drive("main".into(), WatchOptions::default(), pending(), move || {
             count.fetch_add(1, Ordering::SeqCst);
             let items = rounds.next();
             async move {
@@ -264,7 +262,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn everything_is_read_anew_within_six_minutes_without_an_error() {
         let mut round = 0;
-        let mut stream = drive("main".into(), WatchOptions::default(), move || {
+        let mut stream = drive("main".into(), WatchOptions::default(), pending(), move || {
             round += 1;
             let first = stream::iter([listing(round)]);
             let beat = stream::unfold((), |()| async {
@@ -289,6 +287,21 @@ mod tests {
         assert_eq!(revision(stream.next().await), 1);
         assert_eq!(stream.next().await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
         assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_ends_a_stream_at_once_also_while_it_waits_to_try_again() {
+        let (close, closed) = tokio::sync::oneshot::channel::<()>();
+        let closed = async { drop(closed.await) };
+        let mut stream = drive("main".into(), WatchOptions::default(), closed, || async {
+            let asked = Error::unavailable("later").with_retry_after(Duration::from_secs(50));
+            Err::<WatchStream, _>(asked)
+        });
+        stream.next().await.unwrap().unwrap_err();
+        let start = Instant::now();
+        drop(close);
+        assert_eq!(stream.next().await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+        assert!(stream.next().await.is_none() && start.elapsed().is_zero());
     }
 
     #[tokio::test(start_paused = true)]

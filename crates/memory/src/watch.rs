@@ -19,7 +19,11 @@ const PROGRESS: Duration = Duration::from_secs(5);
 /// The never-ending watch of `service`.
 pub(crate) fn open(memory: Memory, service: ServiceKey) -> WatchStream {
     let told = Arc::new(AtomicBool::new(false));
-    drive(memory.name().clone(), WatchOptions::default(), move || {
+    let closed = {
+        let memory = memory.clone();
+        async move { drop(memory.closed().await) }
+    };
+    drive(memory.name().clone(), WatchOptions::default(), closed, move || {
         let (memory, service, told) = (memory.clone(), service.clone(), told.clone());
         async move {
             let mut faults = memory.store().watch_faults();
@@ -27,10 +31,8 @@ pub(crate) fn open(memory: Memory, service: ServiceKey) -> WatchStream {
             if faults.borrow_and_update().has(Fault::Unavailable) && !told.swap(true, Ordering::Relaxed) {
                 return Err(out_of_reach());
             }
-            tokio::select! {
-                error = memory.closed() => return Err(error),
-                _ = faults.wait_for(|faults| !faults.has(Fault::Unavailable)) => {}
-            }
+            // The store, and with it the sender, lives as long as `memory`.
+            let _ = faults.wait_for(|faults| !faults.has(Fault::Unavailable)).await;
             told.store(false, Ordering::Relaxed);
             let changes = memory.store().changes(&service);
             let follower = Follower { memory, service, changes, faults, handed_over: None };
@@ -76,7 +78,6 @@ impl Follower {
             let expiry = self.memory.store().next_expiry(&self.service).filter(|_| !stale);
             let wake_at = expiry.map_or(progress_at, |at| at.min(progress_at));
             tokio::select! {
-                error = self.memory.closed() => return Err(error),
                 _ = self.changes.changed() => {}
                 _ = self.faults.changed() => {}
                 () = sleep_until(wake_at), if !frozen => {}

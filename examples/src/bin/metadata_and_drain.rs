@@ -34,9 +34,9 @@ async fn story() -> Result<()> {
 
     let table =
         Table::begin([Column::text("who", 6), Column::text("traffic", 7), Column::text("what happens", 72)]);
-    timeout(PATIENCE, async { tokio::try_join!(owner(&owner_side, &table), client(&view, &table)) })
-        .await??;
-    Ok(())
+    let both = async { tokio::join!(owner(&owner_side, &table), client(&view, &table)) };
+    let (told, ()) = timeout(PATIENCE, both).await?;
+    told
 }
 
 async fn owner(callsign: &Callsign, table: &Table) -> Result<()> {
@@ -74,32 +74,23 @@ async fn owner(callsign: &Callsign, table: &Table) -> Result<()> {
     Ok(())
 }
 
-async fn client(view: &ServiceView, table: &Table) -> Result<()> {
+async fn client(view: &ServiceView, table: &Table) {
     let says = |of: &Instance, what: String| {
         let traffic = if of.routable() { "yes" } else { "no" };
         table.now(&[&"client", &traffic, &format!("{}{what}", of.id())]);
     };
-    let mut known = BTreeMap::new();
     let mut changes = view.changes();
     while let Some(changes) = changes.next().await {
-        for instance in changes.added {
-            says(&instance, format!(" is new: {}", description(&instance)));
-            known.insert(instance.id().clone(), instance);
+        for instance in &changes.added {
+            says(instance, format!(" is new: {}", description(instance)));
         }
-        for instance in changes.updated {
-            if let Some(before) = known.insert(instance.id().clone(), instance.clone()) {
-                says(&instance, format!(": {}", difference(&before, &instance)));
-            }
+        for instance in &changes.updated {
+            says(&instance.now, format!(": {}", difference(&instance.before, &instance.now)));
         }
-        for instance in changes.removed {
-            says(&instance, " is gone".to_owned());
-            known.remove(instance.id());
-        }
-        if known.is_empty() {
-            break;
+        if let Some(instance) = changes.removed.first() {
+            return says(instance, " is gone".to_owned());
         }
     }
-    Ok(())
 }
 
 /// What an instance says of itself, by name.

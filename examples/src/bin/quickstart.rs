@@ -118,6 +118,7 @@ async fn story() -> Result<()> {
     }
     report.sum_up();
     callsign.close(PATIENCE).await?;
+    ensure!(report.total.failed == 0, "{} calls failed for the caller", report.total.failed);
     Ok(())
 }
 

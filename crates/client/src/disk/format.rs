@@ -7,14 +7,12 @@
 //!
 //! Fields that a newer writer added are ignored; what an older reader would misunderstand gets a new version.
 
-use std::collections::HashSet;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use callsign_core::{
-    Endpoint, Error, Health, Instance, InstanceId, Locality, Metadata, Pair, Result, Retry, ServiceKey,
-    Status, Version, Weight,
+    Endpoint, Error, Health, Instance, InstanceId, Interner, Locality, Metadata, Pair, Result, Retry,
+    ServiceKey, Status, Version, Weight,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -122,9 +120,9 @@ pub(super) fn decode(bytes: &[u8], service: &ServiceKey) -> Result<Decoded, Flaw
 
     let mut instances = Vec::with_capacity(view.instances.len());
     let mut skipped = Vec::new();
-    let mut shared = Shared::default();
+    let mut interner = Interner::new();
     for raw in &view.instances {
-        match instance(raw, service, &mut shared) {
+        match instance(raw, service, &mut interner) {
             Ok(instance) => instances.push(Arc::new(instance)),
             Err(reason) => skipped.push((raw, reason)),
         }
@@ -183,24 +181,26 @@ fn checked_payload(bytes: &[u8]) -> Result<&[u8], Flaw> {
     Ok(payload)
 }
 
-fn instance(raw: &RawValue, service: &ServiceKey, shared: &mut Shared) -> Result<Instance, String> {
+fn instance(raw: &RawValue, service: &ServiceKey, interner: &mut Interner) -> Result<Instance, String> {
     let row: Row = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
     let registered_at =
         time_at(i128::from(row.registered_at)).ok_or("it was registered at a time that does not exist")?;
     let mut builder = Instance::builder(service)
         .id(row.id)
-        .endpoints(row.endpoints.into_iter().map(|endpoint| shared.endpoint(endpoint)))
+        .endpoints(row.endpoints)
         .weight(row.weight)
-        .locality(shared.locality(row.locality))
+        .locality(row.locality)
         .status(row.status)
         .health(row.health)
         .all_metadata(row.metadata)
         .pair(Pair::new(row.incarnation, row.seq))
         .registered_at(registered_at);
     if let Some(version) = row.version {
-        builder = builder.version(once(&mut shared.versions, version));
+        builder = builder.version(version);
     }
-    builder.build().map_err(|error| error.to_string())
+    let mut instance = builder.build().map_err(|error| error.to_string())?;
+    interner.share(&mut instance);
+    Ok(instance)
 }
 
 /// The id of an instance that cannot be read, as far as it shows one.
@@ -214,34 +214,6 @@ fn id_of(raw: &RawValue) -> String {
         |_| "?".to_owned(),
         |Id { id }| id.chars().take(80).flat_map(char::escape_debug).collect(),
     )
-}
-
-/// Texts that nearly all instances of a service have in common, kept once.
-#[derive(Default)]
-struct Shared {
-    texts: HashSet<Arc<str>>,
-    versions: HashSet<Version>,
-}
-
-impl Shared {
-    fn endpoint(&mut self, mut endpoint: Endpoint) -> Endpoint {
-        endpoint.protocol = once(&mut self.texts, endpoint.protocol);
-        endpoint
-    }
-
-    fn locality(&mut self, mut locality: Locality) -> Locality {
-        locality.region = locality.region.map(|region| once(&mut self.texts, region));
-        locality.zone = locality.zone.map(|zone| once(&mut self.texts, zone));
-        locality
-    }
-}
-
-fn once<T: Clone + Eq + Hash>(known: &mut HashSet<T>, value: T) -> T {
-    if let Some(known) = known.get(&value) {
-        return known.clone();
-    }
-    known.insert(value.clone());
-    value
 }
 
 /// Instances on their way into a file, one row at a time.

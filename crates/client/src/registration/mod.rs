@@ -90,15 +90,14 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Starts to register, and waits as the options say.
-    pub(crate) async fn start(
+    /// Starts to register, and does not wait.
+    pub(crate) fn start(
         backend: Arc<dyn Backend>,
         spawner: &Spawner,
         events: ClientEvents,
         mut instance: Instance,
         ttl: Ttl,
-        options: RegisterOptions,
-    ) -> Result<Self> {
+    ) -> Self {
         (instance.incarnation, instance.seq) = (incarnation::next(SystemTime::now()), 1);
         let key = instance.key.clone();
         let machine = Registrar::new(instance, ttl, Instant::now());
@@ -107,13 +106,11 @@ impl Registration {
         let (sender, shown) = watch::channel(Shown { state, written: None });
         // Its owner is the handle: the task ends when `commands` closes, one bounded delete later.
         spawner.detach(Driver { machine, backend, commands: receiver, shown: sender, events }.run());
-
-        let mut registration = Self { key, commands, shown };
-        registration.wait_for_the_first_answer(options).await?;
-        Ok(registration)
+        Self { key, commands, shown }
     }
 
-    async fn wait_for_the_first_answer(&mut self, options: RegisterOptions) -> Result<()> {
+    /// Waits for the first success, as the options say.
+    pub(crate) async fn wait_for_the_first_answer(&mut self, options: RegisterOptions) -> Result<()> {
         let wait = options.wait.unwrap_or(FIRST_ANSWER);
         let settled = self.shown.wait_for(|shown| !matches!(shown.state, RegistrationState::Pending { .. }));
         // Only the task's end closes the channel, and it does not end before its handle.
@@ -124,8 +121,14 @@ impl Registration {
             }
             RegistrationState::Pending { cause, .. } if options.required => {
                 let error = Error::timeout(format!("`{}` was not registered within {wait:?}", self.key));
-                Err(cause.map_or(error.clone(), |cause| error.with_source(cause)).with_operation("register"))
+                let error = error.with_operation("register");
+                Err(match cause {
+                    Some(cause) => error.with_source(cause),
+                    None => error,
+                })
             }
+            // The client was closed meanwhile.
+            RegistrationState::Draining | RegistrationState::Gone => Err(gone()),
             _ => Ok(()),
         }
     }

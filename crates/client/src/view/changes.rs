@@ -14,10 +14,20 @@ use super::merge::{Pairing, pair_up};
 pub struct Changes {
     /// Instances that were not there before.
     pub added: Vec<Arc<Instance>>,
-    /// Instances that have changed in any field: as they are now.
-    pub updated: Vec<Arc<Instance>>,
+    /// Instances that have changed in any field.
+    pub updated: Vec<Updated>,
     /// Instances that are gone: as they were.
     pub removed: Vec<Arc<Instance>>,
+}
+
+/// An instance that has changed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Updated {
+    /// As it was.
+    pub before: Arc<Instance>,
+    /// As it is now.
+    pub now: Arc<Instance>,
 }
 
 impl Changes {
@@ -28,7 +38,9 @@ impl Changes {
         }
         for pairing in pair_up(&before.instances, &now.instances) {
             match pairing {
-                Pairing::Both(old, new) if old != new => changes.updated.push(new.clone()),
+                Pairing::Both(old, new) if old != new => {
+                    changes.updated.push(Updated { before: old.clone(), now: new.clone() });
+                }
                 Pairing::Same(_) | Pairing::Both(..) => {}
                 Pairing::Left(old) => changes.removed.push(old.clone()),
                 Pairing::Right(new) => changes.added.push(new.clone()),

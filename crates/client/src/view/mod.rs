@@ -27,7 +27,7 @@ pub(crate) use driver::{Driver, Surroundings};
 pub(crate) use machine::ViewMachine;
 pub(crate) use shared::ViewShared;
 
-pub use changes::Changes;
+pub use changes::{Changes, Updated};
 pub use snapshot::{Freshness, HoldKind, Protection, Snapshot};
 
 /// A live view of one service. Cheap to clone; all views of a service in a client share one watch, which goes on for

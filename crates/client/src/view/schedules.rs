@@ -161,10 +161,10 @@ impl World {
             .with_skipped(skipped)
     }
 
-    fn watch(&mut self, listing: Listing) {
+    fn watch(&mut self, listing: &Listing) {
         let before = self.machine.shown().clone();
         self.step(Input::Watch(Ok(WatchEvent::Listing(listing.clone()))));
-        self.check_listing(&before, &listing);
+        self.check_listing(&before, listing);
     }
 
     fn step(&mut self, input: Input) {
@@ -359,7 +359,7 @@ fn schedule(seed: u64) {
             40..45 => world.break_one(),
             45..75 => {
                 let listing = world.listing();
-                world.watch(listing);
+                world.watch(&listing);
             }
             75..80 => world.step(Input::Watch(Err(Error::unavailable("reset")))),
             80..85 => {
@@ -379,11 +379,11 @@ fn schedule(seed: u64) {
     world.answers.clear();
     world.settled = true;
     let listing = world.listing_of(0, Authority::Quorum);
-    world.watch(listing);
+    world.watch(&listing);
     world.pass(Duration::from_secs(310));
     let listing = world.listing_of(0, Authority::Quorum);
     let skipped: BTreeSet<_> = listing.skipped.iter().map(|skipped| skipped.id.to_string()).collect();
-    world.watch(listing.clone());
+    world.watch(&listing);
     let shown = world.machine.shown().clone();
     assert!(matches!(shown.freshness, Freshness::Live));
     assert!(shown.held.is_empty(), "nothing is held for ever");

@@ -78,7 +78,7 @@ impl fmt::Display for HoldKind {
         f.write_str(match self {
             Self::Empty => "nothing would be left",
             Self::MassLoss => "too many at once",
-            Self::NewOrigin => "another registry, or a new start of this one",
+            Self::NewOrigin => "the registry was replaced, wiped or restored",
         })
     }
 }
@@ -98,6 +98,17 @@ pub enum Protection {
         /// How many there are.
         count: usize,
     },
+}
+
+impl Protection {
+    /// How many instances are shown although the registry does not list them.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Held { count, .. } => *count,
+        }
+    }
 }
 
 /// One answer of a view. Immutable; a newer one replaces it.

@@ -207,6 +207,10 @@ impl Endpoints {
         self.0.iter().find(|endpoint| &*endpoint.protocol == protocol)
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Endpoint> {
+        self.0.iter_mut()
+    }
+
     /// The first endpoint.
     #[must_use]
     pub fn primary(&self) -> &Endpoint {

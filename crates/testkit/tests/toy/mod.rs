@@ -221,7 +221,7 @@ impl Discovery for Toy {
             closed: self.closed.subscribe(),
             shown: None,
         };
-        drive(self.info.name.clone(), WatchOptions::default(), move || {
+        drive(self.info.name.clone(), WatchOptions::default(), std::future::pending(), move || {
             let (round, reachable) = (round.clone(), reachable.clone());
             async move {
                 reachable?;
