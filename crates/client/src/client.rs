@@ -152,6 +152,7 @@ impl Client {
         let linger = linger(shared.clone(), Arc::downgrade(&self.0));
         let task = self.0.with.spawner.spawn(async move {
             tokio::select! {
+                biased;
                 () = driver.run() => {}
                 () = linger => {}
             }

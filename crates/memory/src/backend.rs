@@ -66,6 +66,7 @@ impl Memory {
                 }
             }
             tokio::select! {
+                biased;
                 error = self.closed() => return Err(error),
                 _ = faults.changed() => {}
             }

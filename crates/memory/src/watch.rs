@@ -78,6 +78,7 @@ impl Follower {
             let expiry = self.memory.store().next_expiry(&self.service).filter(|_| !stale);
             let wake_at = expiry.map_or(progress_at, |at| at.min(progress_at));
             tokio::select! {
+                biased;
                 _ = self.changes.changed() => {}
                 _ = self.faults.changed() => {}
                 () = sleep_until(wake_at), if !frozen => {}

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::merge::{Pairing, pair_up};
 use super::protection::{Gate, Holds};
-use super::tombstones::Tombstones;
+use super::tombstones::{Farewell, Tombstones};
 use super::{Freshness, HoldKind, Protection, Snapshot};
 use crate::events::ClientEvent;
 use crate::prober::Probed;
@@ -166,6 +166,9 @@ impl ViewMachine {
         let set = self.next.instances.len() - self.holds.len();
         let merged = self.merge(listing, now, outputs);
         let missing = self.gate(merged.missing, merged.present, set, new_origin, now);
+        for gone in &missing.gone {
+            self.tombstones.bury(gone, Farewell::Unlisted, now);
+        }
         let instances = without(merged.instances, &missing.gone);
         self.hold(&missing.held, missing.kind, listing.authority, now, outputs);
         if returned > 0 {
@@ -229,11 +232,13 @@ impl ViewMachine {
                         merged.keep(old);
                     }
                 }
-                Pairing::Right(new) if self.tombstones.is_ghost(new, now) => {
+                Pairing::Right(new) if self.tombstones.is_ghost(new, stale, now) => {
                     merged.as_listed = false;
                     let (service, id) = (self.next.service.clone(), new.id().clone());
                     outputs.push(Output::Tell(ClientEvent::GhostSuppressed { service, id }));
                 }
+                // Who was leaving when a stale registry last knew is gone by now.
+                Pairing::Right(new) if stale && new.status == Status::Draining => merged.as_listed = false,
                 Pairing::Right(new) => merged.keep(new),
                 Pairing::Left(old) if stale || skipped.contains(old.id().as_str()) => {
                     merged.as_listed = false;
@@ -241,7 +246,7 @@ impl ViewMachine {
                 }
                 Pairing::Left(old) if old.status == Status::Draining => {
                     self.holds.forget(old.id());
-                    self.tombstones.bury(old, now);
+                    self.tombstones.bury(old, Farewell::Announced, now);
                 }
                 Pairing::Left(old) => {
                     merged.as_listed = false;
@@ -305,9 +310,13 @@ impl ViewMachine {
         if gone.is_empty() {
             return;
         }
-        let left = self.next.instances.iter().filter(|instance| gone.binary_search(instance.id()).is_err());
-        let left: Vec<_> = left.cloned().collect();
-        self.set_instances(left.into());
+        let is_gone = |instance: &&Arc<Instance>| gone.binary_search(instance.id()).is_ok();
+        let (gone_for_good, left): (Vec<_>, Vec<_>) = self.next.instances.iter().partition(is_gone);
+        for instance in gone_for_good {
+            self.tombstones.bury(instance, Farewell::Unlisted, now);
+        }
+        let left = left.into_iter().cloned().collect();
+        self.set_instances(left);
         self.changed = true;
         self.tell_released(gone.len(), 0, outputs);
     }

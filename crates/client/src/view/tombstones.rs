@@ -8,30 +8,64 @@ use tokio::time::Instant;
 
 /// How long a departure is remembered: longer than any lease and any stale replica worth the name.
 const REMEMBER: Duration = Duration::from_secs(600);
+/// How often the forgotten are swept out.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// The instances that announced their leaving and left.
+/// How an instance left a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// It announced its leaving: no registry brings it back.
+    Announced,
+    /// It was no longer listed: a registry that stands behind its answer may list it again; a stale one may not, for
+    /// as long as the owner is the same.
+    Unlisted,
+}
+
+/// The instances that have left.
 #[derive(Debug, Default)]
-pub(crate) struct Tombstones(HashMap<InstanceId, (Pair, Instant)>);
+pub(crate) struct Tombstones {
+    stones: HashMap<InstanceId, Stone>,
+    sweep_at: Option<Instant>,
+}
+
+/// The highest pairs that are over, by the way in which they left. No pair is lower than [`Pair::NONE`].
+#[derive(Debug)]
+struct Stone {
+    announced: Pair,
+    unlisted: Pair,
+    until: Instant,
+}
 
 impl Tombstones {
     /// `instance` has left. A record of other software has no pair, so a later life of its id could not be told
     /// from this one: it is not remembered.
-    pub(crate) fn bury(&mut self, instance: &Instance, now: Instant) {
-        self.0.retain(|_, (_, until)| *until > now);
-        if !instance.pair().is_none() {
-            self.0.insert(instance.id().clone(), (instance.pair(), now + REMEMBER));
+    pub(crate) fn bury(&mut self, instance: &Instance, farewell: Farewell, now: Instant) {
+        if self.sweep_at.is_none_or(|at| at <= now) {
+            self.stones.retain(|_, stone| stone.until > now);
+            self.sweep_at = Some(now + SWEEP_EVERY);
         }
+        if instance.pair().is_none() {
+            return;
+        }
+        let until = now + REMEMBER;
+        let fresh = || Stone { announced: Pair::NONE, unlisted: Pair::NONE, until };
+        let stone = self.stones.entry(instance.id().clone()).or_insert_with(fresh);
+        let pair = match farewell {
+            Farewell::Announced => &mut stone.announced,
+            Farewell::Unlisted => &mut stone.unlisted,
+        };
+        *pair = instance.pair().max(*pair);
+        stone.until = until;
     }
 
-    /// Whether `instance` is somebody who has left, and not a later life of the same id.
-    pub(crate) fn is_ghost(&mut self, instance: &Instance, now: Instant) -> bool {
-        let Some((pair, until)) = self.0.get(instance.id()) else {
-            return false;
-        };
-        if *until > now && instance.pair() <= *pair {
-            return true;
-        }
-        self.0.remove(instance.id());
-        false
+    /// Whether `instance`, listed by a registry that is `stale` or not, is somebody who has left, and not a later
+    /// life of the same id.
+    pub(crate) fn is_ghost(&self, instance: &Instance, stale: bool, now: Instant) -> bool {
+        let stone = self.stones.get(instance.id()).filter(|stone| stone.until > now);
+        stone.is_some_and(|stone| {
+            let pair = instance.pair();
+            let over = stale && pair.incarnation <= stone.unlisted.incarnation;
+            !pair.is_none() && (pair <= stone.announced || over)
+        })
     }
 }

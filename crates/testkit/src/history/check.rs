@@ -43,15 +43,22 @@ fn spans(sights: &[Sight], now: Instant) -> impl Iterator<Item = (&Sight, Instan
 }
 
 fn ghost(id: &InstanceId, lives: &Lives, sights: &[Sight], bounds: &Bounds, now: Instant) -> Option<Finding> {
-    for (sight, end) in spans(sights, now) {
-        let Some(shown) = sight.set.get(id) else {
-            continue;
-        };
-        for removal in &lives.removals {
-            let too_late = removal.at + bounds.disappears;
-            // A sight counts also when the next one comes at the same instant.
-            if shown.incarnation <= removal.pair.incarnation && end.max(sight.at) > too_late {
-                return Some((Rule::NoGhosts, id.clone(), too_late.max(sight.at)));
+    for removal in &lives.removals {
+        let too_late = removal.at + bounds.disappears;
+        // Seen once and gone after its removal, it stays gone.
+        let (mut seen, mut gone) = (false, false);
+        for (sight, end) in spans(sights, now) {
+            match sight.set.get(id) {
+                None => gone |= seen && sight.at >= removal.at,
+                Some(shown) if shown.incarnation > removal.pair.incarnation => {}
+                Some(_) if gone && sight.at > removal.at + bounds.returns => {
+                    return Some((Rule::NoGhosts, id.clone(), sight.at));
+                }
+                // A sight counts also when the next one comes at the same instant.
+                Some(_) if end.max(sight.at) > too_late => {
+                    return Some((Rule::NoGhosts, id.clone(), too_late.max(sight.at)));
+                }
+                Some(shown) => seen |= shown.incarnation == removal.pair.incarnation,
             }
         }
     }

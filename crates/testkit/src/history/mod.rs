@@ -75,6 +75,9 @@ pub struct Bounds {
     pub appears: Duration,
     /// After an acknowledged removal, how long a view may show the instance.
     pub disappears: Duration,
+    /// After an acknowledged removal, how long a view that has dropped the instance may show it once more: what was on
+    /// its way to the view already.
+    pub returns: Duration,
 }
 
 impl Bounds {
@@ -84,10 +87,17 @@ impl Bounds {
         Self::both(Duration::ZERO)
     }
 
-    /// `bound` both ways.
+    /// `bound` in every way.
     #[must_use]
     pub const fn both(bound: Duration) -> Self {
-        Self { appears: bound, disappears: bound }
+        Self { appears: bound, disappears: bound, returns: bound }
+    }
+
+    /// The same bounds, but who was dropped may be shown again only for `returns`.
+    #[must_use]
+    pub const fn with_returns(mut self, returns: Duration) -> Self {
+        self.returns = returns;
+        self
     }
 }
 

@@ -21,8 +21,9 @@ const VIEWS: usize = 5;
 const STEPS: usize = 500;
 /// Faults last up to this, and may follow one another.
 const LONGEST_FAULT: Duration = Duration::from_secs(10);
-/// What a view may be behind while faults come and go: several of them in a row.
-const LATE: Bounds = Bounds::both(Duration::from_secs(60));
+/// What a view may be behind while faults come and go: several of them in a row. What it has dropped may come back
+/// only for as long as a delayed answer is under way.
+const LATE: Bounds = Bounds::both(Duration::from_secs(60)).with_returns(Duration::from_secs(3));
 /// How long after the last fault all views must be right: the promise of the whole.
 const SETTLED: Duration = Duration::from_secs(TTL.as_secs() + 10);
 /// Fewer live instances than this would make single removals look like mass loss, and the reverse.
