@@ -194,7 +194,8 @@ async fn linger(shared: Arc<ViewShared>, client: Weak<Inner>) {
     loop {
         // The sender lives as long as `shared`.
         let _ = users.wait_for(|users| *users == 0).await;
-        if timeout(LINGER, users.wait_for(|users| *users > 0)).await.is_ok() {
+        // Also one who came and went again is a user: whoever asks now and then finds the view as it was.
+        if timeout(LINGER, users.changed()).await.is_ok() {
             continue;
         }
         let Some(client) = client.upgrade() else { return };
