@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use callsign_core::{Authority, Backend, Capabilities, InstanceKey, Result, async_trait};
 use callsign_memory::{Fault, Memory, Store};
-use callsign_testkit::suite::BACKEND;
+use callsign_testkit::suite::{BACKEND, CLIENT};
 use callsign_testkit::{Chaos, Guard, Harness, Subject, run};
 
 /// What stands between a case and the backend; a client's number is its seed, so that every run is the same.
@@ -79,8 +79,8 @@ fn chaotic(memory: Memory, seed: u64) -> Arc<dyn Backend> {
 
 fn main() -> ExitCode {
     run([
-        Subject::fresh("memory", || MemoryHarness::new(plain)).passes(&BACKEND),
-        Subject::fresh("memory-dyn", || MemoryHarness::new(behind_pointers)).passes(&BACKEND),
-        Subject::fresh("memory-chaos", || MemoryHarness::new(chaotic)).passes(&BACKEND),
+        Subject::fresh("memory", || MemoryHarness::new(plain)).passes(&BACKEND).passes(&CLIENT),
+        Subject::fresh("memory-dyn", || MemoryHarness::new(behind_pointers)).passes(&BACKEND).passes(&CLIENT),
+        Subject::fresh("memory-chaos", || MemoryHarness::new(chaotic)).passes(&BACKEND).passes(&CLIENT),
     ])
 }

@@ -1,6 +1,6 @@
 //! Suites: tables of promises, each with the code that proves it.
 //!
-//! [`BACKEND`] is for everybody who writes a backend. A suite is run over a [`Subject`](crate::Subject) by
+//! [`BACKEND`] is for everybody who writes a backend, [`CLIENT`] proves what an application holds over it. A suite is run over a [`Subject`](crate::Subject) by
 //! [`run`](crate::run); [`Case`] is public so that a suite of your own can stand beside ours:
 //!
 //! ```
@@ -36,6 +36,7 @@
 //! It is passed as the others are: `Subject::fresh(..).passes(&BACKEND).passes(&CENSUS)`.
 
 pub mod backend;
+pub mod client;
 mod compare;
 mod context;
 mod lacking;
@@ -48,6 +49,7 @@ use std::fmt;
 use futures::future::BoxFuture;
 
 pub use backend::BACKEND;
+pub use client::CLIENT;
 pub use context::{Ctx, Patience};
 pub(crate) use lacking::refused;
 pub use need::Need;
