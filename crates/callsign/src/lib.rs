@@ -31,3 +31,8 @@ pub use callsign_core::{
     InstanceId, InstanceKey, Locality, Metadata, Namespace, Result, ServiceKey, ServiceName, Status, Ttl,
     Version, Weight,
 };
+
+/// Compiles what the project's README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct ProjectReadme;
