@@ -5,8 +5,11 @@ use std::path::Path;
 
 use callsign_testkit::suite::{backend, client};
 
-/// Names and promises of all cases, one list for each suite, with the suite's folder and context.
-fn suites() -> [(&'static str, &'static str, Vec<(&'static str, &'static str)>); 2] {
+/// Names and promises.
+type Cases = Vec<(&'static str, &'static str)>;
+
+/// The cases of each suite, with the suite's folder and context.
+fn suites() -> [(&'static str, &'static str, Cases); 2] {
     [
         ("backend", "Ctx", backend::CASES.iter().map(|case| (case.name, case.promise)).collect()),
         ("client", "ClientCtx", client::CASES.iter().map(|case| (case.name, case.promise)).collect()),
