@@ -184,7 +184,7 @@ impl Client {
         let leaving = registrations.known.into_iter().map(|registration| registration.deregister(deadline));
         // Each keeps the deadline by itself; this one is against a runtime that is too busy to notice.
         let _ = timeout(deadline + CLOSE_WITHIN, futures::future::join_all(leaving)).await;
-        within("close", CLOSE_WITHIN, self.0.with.backend.close()).await
+        within("close", CLOSE_WITHIN, async { self.0.with.backend.close().await }).await
     }
 }
 

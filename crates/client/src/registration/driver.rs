@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::machine::{Input, Output, Registrar, Verb, Write};
 use super::{Departure, Patch, RegistrationState};
-use crate::call::{ended, within};
+use crate::call::{ended, lasting, within};
 use crate::events::{ClientEvent, ClientEvents};
 
 /// How long the one delete of a dropped handle may take.
@@ -48,7 +48,8 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         let mut call: Option<Call> = None;
         let mut lost = LostSignal::never();
-        let mut news = self.backend.events();
+        let backend = self.backend.clone();
+        let mut news = lasting(move || backend.events());
         let mut waiting: Vec<oneshot::Sender<Departure>> = Vec::new();
         let mut input = Input::Tick;
         loop {
@@ -136,12 +137,17 @@ impl Driver {
 
 fn start(backend: Arc<dyn Backend>, write: Write) -> Call {
     let Write { verb, record, timeout } = write;
-    async move {
+    let operation = match verb {
+        Verb::Register => "register",
+        Verb::Renew => "renew",
+        Verb::Deregister => "deregister",
+    };
+    let call = async move {
         match verb {
-            Verb::Register => within("register", timeout, backend.register(&record)).await,
-            Verb::Renew => within("renew", timeout, backend.renew(&record)).await,
-            Verb::Deregister => within("deregister", timeout, backend.deregister(&record)).await,
+            Verb::Register => backend.register(&record).await,
+            Verb::Renew => backend.renew(&record).await,
+            Verb::Deregister => backend.deregister(&record).await,
         }
-    }
-    .boxed()
+    };
+    within(operation, timeout, call).boxed()
 }

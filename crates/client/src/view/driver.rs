@@ -1,10 +1,11 @@
 //! The task behind one view: feeds the machine from the watch, the prober, the disk and the clock.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use callsign_core::task::Spawner;
-use callsign_core::{Backend, Error, Instance, InstanceId, Listing, Read, Result, ServiceKey, WatchStream};
+use callsign_core::{Backend, Error, Instance, InstanceId, Listing, Read, Result, ServiceKey};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -13,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Snapshot;
 use super::machine::{Input, Output, ViewMachine};
 use super::shared::ViewShared;
+use super::watching::Watching;
 use crate::call::{ended, within};
 use crate::disk::{Disk, Loaded};
 use crate::events::{ClientEvent, ClientEvents};
@@ -41,7 +43,7 @@ pub(crate) struct Driver {
     machine: ViewMachine,
     shared: Arc<ViewShared>,
     with: Surroundings,
-    watch: WatchStream,
+    watch: Watching,
     asking: Option<BoxFuture<'static, Result<Listing>>>,
     probing: FuturesUnordered<BoxFuture<'static, (InstanceId, Probed)>>,
     /// Instances to probe when there is room; never more than there are held.
@@ -56,7 +58,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(machine: ViewMachine, shared: Arc<ViewShared>, with: Surroundings) -> Self {
         let service = shared.service().clone();
-        let watch = with.backend.watch(&service);
+        let watch = Watching::new(with.backend.clone(), service.clone());
         let loading = with.disk.clone().map(|disk| {
             let spawner = with.spawner.clone();
             async move { spawner.blocking(move || disk.load(&service)).await }.boxed()
@@ -98,11 +100,7 @@ impl Driver {
                         return input;
                     }
                 }
-                item = self.watch.next() => match item {
-                    Some(item) => return Input::Watch(item),
-                    // The backend was closed and has said so.
-                    None => self.watch = futures::stream::pending().boxed(),
-                },
+                item = self.watch.next() => return Input::Watch(item),
                 listing = ended(&mut self.asking) => return Input::Asked(listing),
                 Some(first) = self.probing.next() => {
                     let mut results = vec![first];
@@ -132,8 +130,8 @@ impl Driver {
             }
             Output::Ask => {
                 let (backend, service) = (self.with.backend.clone(), self.shared.service().clone());
-                let ask =
-                    async move { within("list", ASK_WITHIN, backend.list(&service, Read::Quorum)).await };
+                let list = async move { backend.list(&service, Read::Quorum).await };
+                let ask = within("list", ASK_WITHIN, list);
                 self.asking = Some(ask.boxed());
             }
             Output::Probe(instance) => self.to_probe.push(instance),
@@ -146,7 +144,11 @@ impl Driver {
             && let Some(instance) = self.to_probe.pop()
         {
             let prober = self.with.prober.clone();
-            self.probing.push(async move { (instance.id().clone(), prober.probe(&instance).await) }.boxed());
+            let id = instance.id().clone();
+            let probe = async move { prober.probe(&instance).await };
+            // A prober that panics has found out nothing.
+            let found = AssertUnwindSafe(probe).catch_unwind();
+            self.probing.push(async move { (id, found.await.unwrap_or(Probed::Impossible)) }.boxed());
         }
     }
 

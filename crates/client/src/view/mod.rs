@@ -10,6 +10,7 @@ mod schedules;
 mod shared;
 mod snapshot;
 mod tombstones;
+mod watching;
 
 use std::fmt;
 use std::sync::Arc;
