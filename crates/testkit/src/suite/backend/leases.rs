@@ -117,7 +117,7 @@ pub(super) async fn renew_after_deletion_is_not_found(ctx: &Ctx) -> CaseResult {
     Ok(())
 }
 
-pub(super) async fn renew_after_anothers_deregistration_is_not_found(ctx: &Ctx) -> CaseResult {
+pub(super) async fn renew_after_a_deregistration_by_another_is_not_found(ctx: &Ctx) -> CaseResult {
     let (writer, other) = ctx.clients().await?;
     let record = ctx.short_record(&ctx.service("orders")?, "one")?;
     writer.register(&record).await?;

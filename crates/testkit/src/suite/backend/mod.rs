@@ -59,7 +59,7 @@ pub static CASES: &[Case<Ctx>] = &[
         "Renewing what was never registered is `NotFound`, and registers nothing."),
     case!(leases::renew_after_deletion_is_not_found,
         "An owner whose record an operator has deleted hears of it within 5 ttls."),
-    case!(leases::renew_after_anothers_deregistration_is_not_found,
+    case!(leases::renew_after_a_deregistration_by_another_is_not_found,
         "An owner whose record another client has removed hears of it within 5 ttls."),
 
     case!(deregistering::deregister_removes,

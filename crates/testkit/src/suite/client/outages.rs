@@ -100,6 +100,46 @@ async fn long_outages(ctx: &ClientCtx, count: u32) -> CaseResult {
     Ok(())
 }
 
+pub(super) async fn outage_whose_end_nobody_tells_of_is_survived(ctx: &ClientCtx) -> CaseResult {
+    let service = ctx.service("orders")?;
+    let (client, tap) = ctx.tapped().await?;
+    tap.mute_events();
+    let owner = ctx.owner(&client, &service, "one", ctx.short()).await?;
+    let outage = ctx.registry().outage().await?;
+    let begun = Instant::now();
+    // Long enough for a registrar that counts its failures to have had enough of them.
+    sleep(Duration::from_secs(30)).await;
+    let tries = tap.writes_since(begun).len();
+    ensure!(tries >= 5, "in 30 s of an outage there were {tries} tries");
+    ctx.registry().heal(outage).await?;
+    is_registered(&owner.registration, ctx.back_within(ctx.ttl())).await?;
+    ctx.lists(&service, "the record", |listing| listing.instances.len() == 1).await?;
+    Ok(())
+}
+
+pub(super) async fn end_of_an_outage_that_is_told_is_not_slept_through(ctx: &ClientCtx) -> CaseResult {
+    /// A write and its answer; the back-off of a minute's outage is at up to 5 s.
+    const AT_ONCE: Duration = Duration::from_secs(1);
+    ctx.only_on_paused_time("how soon a backend learns of the end is its own business")?;
+    let service = ctx.service("orders")?;
+    let client = ctx.client().await?;
+    let outage = ctx.registry().outage().await?;
+    let mut owners = Vec::new();
+    for n in 0..20 {
+        let process = ctx.process(&service, &format!("id-{n}")).await?;
+        let options = ctx.long()?.with_wait(Duration::ZERO);
+        owners.push((client.register(process.instance().clone(), options).await?, process));
+    }
+    sleep(Duration::from_secs(60)).await;
+    let healed = Instant::now();
+    ctx.registry().heal(outage).await?;
+    for (registration, _) in &owners {
+        is_registered(registration, AT_ONCE).await?;
+    }
+    ensure!(healed.elapsed() <= AT_ONCE, "it took them {:?}", healed.elapsed());
+    Ok(())
+}
+
 pub(super) async fn states_of_an_outage_are_told_in_order(ctx: &ClientCtx) -> CaseResult {
     let service = ctx.service("orders")?;
     let client = ctx.client().await?;

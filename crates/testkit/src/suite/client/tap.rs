@@ -1,7 +1,7 @@
 //! Listens in between a client and its backend.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use callsign_core::{
@@ -23,6 +23,8 @@ struct Inner {
     opened: AtomicUsize,
     /// How many of them are still there.
     open: AtomicUsize,
+    /// Whether the backend's events are kept from the client.
+    muted: AtomicBool,
     /// The client hears of losses from here alone.
     lost: Mutex<(LostTrigger, LostSignal)>,
 }
@@ -48,6 +50,7 @@ impl Tap {
             writes: Mutex::default(),
             opened: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            muted: AtomicBool::new(false),
             lost: Mutex::new(LostSignal::channel()),
         }))
     }
@@ -74,6 +77,11 @@ impl Tap {
     pub fn lose(&self, cause: Error) {
         let (trigger, _) = std::mem::replace(&mut *self.lost(), LostSignal::channel());
         trigger.fire(cause);
+    }
+
+    /// Keeps the backend's events from what is begun from now on, as if the backend noticed nothing by itself.
+    pub fn mute_events(&self) {
+        self.0.muted.store(true, Ordering::SeqCst);
     }
 
     fn lost(&self) -> MutexGuard<'_, (LostTrigger, LostSignal)> {
@@ -150,6 +158,9 @@ impl Backend for Tap {
     }
 
     fn events(&self) -> EventStream {
+        if self.0.muted.load(Ordering::SeqCst) {
+            return futures::stream::pending().boxed();
+        }
         self.0.backend.events()
     }
 
