@@ -11,20 +11,12 @@ pub(crate) fn folder() -> Result<PathBuf> {
 }
 
 fn choose(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Result<PathBuf> {
-    let set = |name| {
-        variable(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = set("CALLSIGN_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("callsign")))
         .or_else(|| home.map(|home| home.join(".cache/callsign")))
         .context("no cache folder: set CALLSIGN_CACHE, XDG_CACHE_HOME or HOME")?;
-    ensure!(
-        folder.is_absolute(),
-        "the cache folder {} is not an absolute path",
-        folder.display()
-    );
+    ensure!(folder.is_absolute(), "the cache folder {} is not an absolute path", folder.display());
     Ok(folder)
 }
 
@@ -35,12 +27,8 @@ mod tests {
     use super::*;
 
     fn chosen(variables: &[(&str, &str)], home: Option<&str>) -> Result<PathBuf> {
-        let variable = |name: &str| {
-            variables
-                .iter()
-                .find(|(set, _)| *set == name)
-                .map(|(_, value)| value.into())
-        };
+        let variable =
+            |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| value.into());
         choose(variable, home.map(PathBuf::from))
     }
 
@@ -49,10 +37,7 @@ mod tests {
         let all = [("CALLSIGN_CACHE", "/a"), ("XDG_CACHE_HOME", "/b")];
         assert_eq!(chosen(&all, Some("/c")).unwrap(), Path::new("/a"));
         assert_eq!(chosen(&all[1..], Some("/c")).unwrap(), Path::new("/b/callsign"));
-        assert_eq!(
-            chosen(&[("XDG_CACHE_HOME", "")], Some("/c")).unwrap(),
-            Path::new("/c/.cache/callsign")
-        );
+        assert_eq!(chosen(&[("XDG_CACHE_HOME", "")], Some("/c")).unwrap(), Path::new("/c/.cache/callsign"));
     }
 
     #[test]

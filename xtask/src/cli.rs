@@ -16,11 +16,7 @@ pub(crate) const COMMANDS: [(&str, &str, &str); 4] = [
         "[AREA] [ARGUMENT ...]",
         "run the benchmarks in release mode and write target/bench/report.json",
     ),
-    (
-        "servers",
-        "[list|fetch]",
-        "list or fetch the registry servers that tests need",
-    ),
+    ("servers", "[list|fetch]", "list or fetch the registry servers that tests need"),
     ("ci", "", "print the tool versions, then run what CI runs"),
 ];
 
@@ -60,10 +56,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         "bench" => Ok(Command::Bench { arguments: rest }),
         "servers" => parse_servers(&rest),
         "ci" if rest.is_empty() => Ok(Command::Ci),
-        "ci" => Err(UsageError(format!(
-            "`ci` takes no arguments, got `{}`",
-            rest.join(" ")
-        ))),
+        "ci" => Err(UsageError(format!("`ci` takes no arguments, got `{}`", rest.join(" ")))),
         unknown => Err(UsageError(format!(
             "unknown command `{unknown}`; known commands: {}",
             COMMANDS.map(|(name, ..)| name).join(", ")
@@ -73,11 +66,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
 
 pub(crate) fn usage() -> String {
     let shown = COMMANDS.map(|(name, arguments, about)| (format!("{name} {arguments}"), about));
-    let width = shown
-        .iter()
-        .map(|(command, _)| command.len())
-        .max()
-        .unwrap_or_default();
+    let width = shown.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
     let lines = shown.map(|(command, about)| format!("  {command:<width$}  {about}\n"));
     format!("Usage: cargo xtask COMMAND\n\n{}", lines.concat())
 }
@@ -87,36 +76,19 @@ fn is_help(argument: &str) -> bool {
 }
 
 fn parse_test(arguments: Vec<String>) -> Result<Command, UsageError> {
-    let (options, names): (Vec<_>, Vec<_>) = arguments
-        .into_iter()
-        .partition(|argument| argument.starts_with('-'));
-    if let Some(unknown) = options
-        .iter()
-        .find(|option| !matches!(option.as_str(), "--verbose" | "-v"))
-    {
-        return Err(UsageError(format!(
-            "unknown option `{unknown}` of `test`; known options: --verbose"
-        )));
+    let (options, names): (Vec<_>, Vec<_>) =
+        arguments.into_iter().partition(|argument| argument.starts_with('-'));
+    if let Some(unknown) = options.iter().find(|option| !matches!(option.as_str(), "--verbose" | "-v")) {
+        return Err(UsageError(format!("unknown option `{unknown}` of `test`; known options: --verbose")));
     }
-    Ok(Command::Test {
-        names,
-        verbose: !options.is_empty(),
-    })
+    Ok(Command::Test { names, verbose: !options.is_empty() })
 }
 
 fn parse_servers(arguments: &[String]) -> Result<Command, UsageError> {
-    match arguments
-        .iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .as_slice()
-    {
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] | ["list"] => Ok(Command::Servers(servers::Action::List)),
         ["fetch"] => Ok(Command::Servers(servers::Action::Fetch)),
-        other => Err(UsageError(format!(
-            "`servers` takes `list` or `fetch`, got `{}`",
-            other.join(" ")
-        ))),
+        other => Err(UsageError(format!("`servers` takes `list` or `fetch`, got `{}`", other.join(" ")))),
     }
 }
 
@@ -140,18 +112,9 @@ mod tests {
 
     #[test]
     fn test_takes_names_and_verbose_in_any_order() {
-        let expected = Command::Test {
-            names: vec!["core".to_owned(), "memory".to_owned()],
-            verbose: true,
-        };
+        let expected = Command::Test { names: vec!["core".to_owned(), "memory".to_owned()], verbose: true };
         assert_eq!(parsed("test core --verbose memory"), Ok(expected));
-        assert_eq!(
-            parsed("test"),
-            Ok(Command::Test {
-                names: vec![],
-                verbose: false
-            })
-        );
+        assert_eq!(parsed("test"), Ok(Command::Test { names: vec![], verbose: false }));
     }
 
     #[test]

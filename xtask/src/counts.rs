@@ -14,10 +14,7 @@ impl Counts {
     /// The sum over all test binaries whose result is in `output`.
     pub(crate) fn parse(output: &str) -> Self {
         let mut sum = Self::default();
-        output
-            .lines()
-            .filter_map(parse_line)
-            .for_each(|counts| sum += counts);
+        output.lines().filter_map(parse_line).for_each(|counts| sum += counts);
         sum
     }
 
@@ -38,15 +35,9 @@ fn parse_line(line: &str) -> Option<Counts> {
     let line = without_colours(line);
     let (_, figures) = line.trim().strip_prefix("test result: ")?.split_once(". ")?;
     let figure = |label: &str| {
-        figures
-            .split(';')
-            .find_map(|part| part.trim().strip_suffix(label)?.trim().parse::<u64>().ok())
+        figures.split(';').find_map(|part| part.trim().strip_suffix(label)?.trim().parse::<u64>().ok())
     };
-    Some(Counts {
-        passed: figure("passed")?,
-        failed: figure("failed")?,
-        ignored: figure("ignored")?,
-    })
+    Some(Counts { passed: figure("passed")?, failed: figure("failed")?, ignored: figure("ignored")? })
 }
 
 /// `ok` is coloured when a harness is told to: `\x1b[32mok\x1b[m`.
@@ -72,14 +63,7 @@ test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
    Doc-tests callsign
 test result: FAILED. 3 passed; 4 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.50s
 ";
-        assert_eq!(
-            Counts::parse(output),
-            Counts {
-                passed: 5,
-                failed: 4,
-                ignored: 1
-            }
-        );
+        assert_eq!(Counts::parse(output), Counts { passed: 5, failed: 4, ignored: 1 });
     }
 
     #[test]

@@ -73,11 +73,7 @@ fn test(names: &[String], session: impl FnOnce(&Workspace) -> Result<Session>) -
     print!("\n{}", summary::table(&rows));
     let totals = summary::Totals::of(&rows);
     println!("\n{totals}");
-    Ok(if totals.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn bench(arguments: &[String]) -> Result<ExitCode> {
@@ -85,8 +81,5 @@ fn bench(arguments: &[String]) -> Result<ExitCode> {
         .with_arguments(arguments)
         .status()?;
     // A process ended by a signal has no code.
-    Ok(status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }

@@ -19,19 +19,10 @@ const SIMULATION_SEEDS: u32 = 500;
 
 pub(crate) fn steps(workspace: &Workspace, scope: &Scope) -> Vec<Step> {
     let everything = *scope == Scope::Everything;
-    let mut steps = vec![Step {
-        name: "formatting",
-        work: Work::Commands(vec![formatting(scope)]),
-    }];
+    let mut steps = vec![Step { name: "formatting", work: Work::Commands(vec![formatting(scope)]) }];
     if everything {
-        steps.push(Step {
-            name: "docs match the checkout",
-            work: Work::Drift,
-        });
-        steps.push(Step {
-            name: "spelling",
-            work: Work::Spelling,
-        });
+        steps.push(Step { name: "docs match the checkout", work: Work::Drift });
+        steps.push(Step { name: "spelling", work: Work::Spelling });
     }
     steps.push(Step {
         name: "lints",
@@ -39,52 +30,28 @@ pub(crate) fn steps(workspace: &Workspace, scope: &Scope) -> Vec<Step> {
     });
     let included = |name: &str| workspace.package(name).filter(|_| scope.includes(name));
     if let Some(face) = included(FACE) {
-        steps.push(Step {
-            name: "features alone",
-            work: Work::Commands(each_feature(face)),
-        });
+        steps.push(Step { name: "features alone", work: Work::Commands(each_feature(face)) });
     }
-    steps.push(Step {
-        name: "documentation",
-        work: Work::Commands(vec![documentation(scope)]),
-    });
+    steps.push(Step { name: "documentation", work: Work::Commands(vec![documentation(scope)]) });
     steps.push(Step {
         name: "unit and integration tests",
         work: tests(scope, &["--all-features", "--tests"]),
     });
     if has_library(workspace, scope) {
-        steps.push(Step {
-            name: "doc tests",
-            work: tests(scope, &["--all-features", "--doc"]),
-        });
+        steps.push(Step { name: "doc tests", work: tests(scope, &["--all-features", "--doc"]) });
     }
     if included(FACE).is_some() {
-        steps.push(Step {
-            name: "default features",
-            work: default_features(),
-        });
+        steps.push(Step { name: "default features", work: default_features() });
     }
     if let Some(testkit) = included(TESTKIT) {
-        steps.push(Step {
-            name: "simulation",
-            work: simulation(testkit),
-        });
+        steps.push(Step { name: "simulation", work: simulation(testkit) });
     }
     if let Some(examples) = included(EXAMPLES) {
-        steps.push(Step {
-            name: "examples",
-            work: run_examples(examples),
-        });
+        steps.push(Step { name: "examples", work: run_examples(examples) });
     }
     if everything {
-        steps.push(Step {
-            name: "dependencies",
-            work: Work::Dependencies,
-        });
-        steps.push(Step {
-            name: "advisories",
-            work: Work::Advisories,
-        });
+        steps.push(Step { name: "dependencies", work: Work::Dependencies });
+        steps.push(Step { name: "advisories", work: Work::Advisories });
     }
     steps
 }
@@ -92,14 +59,8 @@ pub(crate) fn steps(workspace: &Workspace, scope: &Scope) -> Vec<Step> {
 fn formatting(scope: &Scope) -> Invocation {
     // `cargo fmt` has no `--workspace`: its word for it is `--all`.
     let whole = vec!["--all".to_owned()];
-    let packages = if *scope == Scope::Everything {
-        whole
-    } else {
-        scope.arguments()
-    };
-    Invocation::cargo(["fmt"])
-        .with_arguments(packages)
-        .with_arguments(["--check"])
+    let packages = if *scope == Scope::Everything { whole } else { scope.arguments() };
+    Invocation::cargo(["fmt"]).with_arguments(packages).with_arguments(["--check"])
 }
 
 fn clippy(packages: Vec<String>, features: &[&str]) -> Invocation {
@@ -121,10 +82,7 @@ fn each_feature(face: &Package) -> Vec<Invocation> {
             .with_arguments(features)
             .with_arguments(["--", "-D", "warnings"])
     };
-    let alone = face
-        .features
-        .iter()
-        .map(|feature| library(&["--features", feature]));
+    let alone = face.features.iter().map(|feature| library(&["--features", feature]));
     std::iter::once(library(&[])).chain(alone).collect()
 }
 
@@ -140,19 +98,13 @@ fn tests(scope: &Scope, arguments: &[&str]) -> Work {
         .with_arguments(scope.arguments())
         .with_arguments(arguments)
         .with_arguments(["--no-fail-fast"]);
-    Work::Tests {
-        commands: vec![command],
-        at_least_one: false,
-    }
+    Work::Tests { commands: vec![command], at_least_one: false }
 }
 
 /// Over the workspace every registry is compiled in; the message for one that is not needs a run without.
 fn default_features() -> Work {
     let command = Invocation::cargo(["test", "--package", FACE, "--tests", "--no-fail-fast"]);
-    Work::Tests {
-        commands: vec![command],
-        at_least_one: true,
-    }
+    Work::Tests { commands: vec![command], at_least_one: true }
 }
 
 fn simulation(testkit: &Package) -> Work {
@@ -161,29 +113,20 @@ fn simulation(testkit: &Package) -> Work {
     }
     let command = Invocation::cargo(["test", "--release", "--package", TESTKIT, "--test", SIMULATION])
         .with_variable("CALLSIGN_SIM_SEEDS", SIMULATION_SEEDS.to_string());
-    Work::Tests {
-        commands: vec![command],
-        at_least_one: true,
-    }
+    Work::Tests { commands: vec![command], at_least_one: true }
 }
 
 fn run_examples(examples: &Package) -> Work {
     let programs: Vec<_> = examples.targets(TargetKind::Bin).map(str::to_owned).collect();
     if programs.is_empty() {
-        return Work::Missing(format!(
-            "{EXAMPLES} has no programs in {}/src/bin",
-            examples.folder.display()
-        ));
+        return Work::Missing(format!("{EXAMPLES} has no programs in {}/src/bin", examples.folder.display()));
     }
     Work::Examples { programs }
 }
 
 /// `cargo test --doc` refuses packages of which none has a library.
 fn has_library(workspace: &Workspace, scope: &Scope) -> bool {
-    let mut packages = workspace
-        .packages
-        .iter()
-        .filter(|package| scope.includes(&package.name));
+    let mut packages = workspace.packages.iter().filter(|package| scope.includes(&package.name));
     packages.any(|package| package.targets(TargetKind::Lib).next().is_some())
 }
 
@@ -235,18 +178,9 @@ mod tests {
         let core = plan(&["core"]);
         assert_eq!(
             names(&core),
-            [
-                "formatting",
-                "lints",
-                "documentation",
-                "unit and integration tests",
-                "doc tests"
-            ]
+            ["formatting", "lints", "documentation", "unit and integration tests", "doc tests"]
         );
-        assert_eq!(
-            commands(&core, "formatting"),
-            ["cargo fmt --package callsign-core --check"]
-        );
+        assert_eq!(commands(&core, "formatting"), ["cargo fmt --package callsign-core --check"]);
         assert!(!names(&plan(&["xtask"])).contains(&"doc tests"));
     }
 
@@ -274,10 +208,7 @@ mod tests {
     #[test]
     fn a_missing_simulation_or_example_is_said_to_be_missing() {
         let mut workspace = sample();
-        workspace
-            .packages
-            .iter_mut()
-            .for_each(|package| package.targets.clear());
+        workspace.packages.iter_mut().for_each(|package| package.targets.clear());
         let steps = steps(&workspace, &Scope::Everything);
         for name in ["simulation", "examples"] {
             let step = steps.iter().find(|step| step.name == name).unwrap();

@@ -28,12 +28,7 @@ pub(crate) struct Invocation {
 
 impl Invocation {
     pub(crate) fn new(program: impl Into<OsString>) -> Self {
-        Self {
-            program: program.into(),
-            arguments: Vec::new(),
-            variables: Vec::new(),
-            limit: None,
-        }
+        Self { program: program.into(), arguments: Vec::new(), variables: Vec::new(), limit: None }
     }
 
     pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
@@ -41,8 +36,7 @@ impl Invocation {
     }
 
     pub(crate) fn with_arguments<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.arguments
-            .extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
@@ -59,16 +53,12 @@ impl Invocation {
 
     /// Runs the command on this process's own streams.
     pub(crate) fn status(&self) -> Result<ExitStatus> {
-        self.command()
-            .status()
-            .with_context(|| format!("cannot start `{self}`"))
+        self.command().status().with_context(|| format!("cannot start `{self}`"))
     }
 
     /// Runs the command, keeping its streams apart.
     pub(crate) fn output(&self) -> Result<process::Output> {
-        self.command()
-            .output()
-            .with_context(|| format!("cannot start `{self}`"))
+        self.command().output().with_context(|| format!("cannot start `{self}`"))
     }
 
     /// Runs the command, keeping what it prints on both streams in the order it came; with `echo` it is shown at
@@ -84,10 +74,7 @@ impl Invocation {
         let (sender, lines) = mpsc::channel();
         forward(child.stdout.take(), &sender);
         forward(child.stderr.take(), &sender);
-        let mut output = Capture {
-            text: String::new(),
-            echo,
-        };
+        let mut output = Capture { text: String::new(), echo };
         // `sender` lives on until the child has ended: without it, a child that closes both streams and goes on
         // running would make the wait below return at once, again and again.
         let end = self.wait(&mut child, &lines, &mut output)?;
@@ -95,10 +82,7 @@ impl Invocation {
         while let Ok(line) = lines.recv_timeout(TRAIL) {
             output.push(&line);
         }
-        Ok(Finished {
-            end,
-            output: output.text,
-        })
+        Ok(Finished { end, output: output.text })
     }
 
     fn wait(&self, child: &mut Child, lines: &Receiver<String>, output: &mut Capture) -> Result<End> {
@@ -122,9 +106,7 @@ impl Invocation {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .args(&self.arguments)
-            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
         if io::stdout().is_terminal() && std::env::var_os("CARGO_TERM_COLOR").is_none() {
             command.env("CARGO_TERM_COLOR", "always");
         }
@@ -225,10 +207,7 @@ mod tests {
     fn an_invocation_is_shown_as_it_would_be_typed() {
         let invocation =
             Invocation::cargo(["clippy", "--", "-D", "warnings"]).with_variable("FLAGS", "-D warnings");
-        assert_eq!(
-            invocation.to_string(),
-            "FLAGS='-D warnings' cargo clippy -- -D warnings"
-        );
+        assert_eq!(invocation.to_string(), "FLAGS='-D warnings' cargo clippy -- -D warnings");
     }
 
     #[test]
@@ -241,10 +220,8 @@ mod tests {
 
     #[test]
     fn a_command_over_its_limit_is_killed() {
-        let finished = shell("echo started; exec sleep 60")
-            .with_limit(Duration::from_millis(200))
-            .run(false)
-            .unwrap();
+        let finished =
+            shell("echo started; exec sleep 60").with_limit(Duration::from_millis(200)).run(false).unwrap();
         assert!(matches!(finished.end, End::TimedOut(_)));
         assert_eq!(finished.output, "started\n");
     }

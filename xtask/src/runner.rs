@@ -37,12 +37,7 @@ pub(crate) fn run(steps: Vec<Step>, session: &Session, workspace: &Workspace) ->
         if matches!(report.outcome, Outcome::Failed(_)) && !echo && !report.output.is_empty() {
             println!("\n{}\n", report.output.trim_end());
         }
-        Row {
-            name: step.name,
-            outcome: report.outcome,
-            counts: report.counts,
-            duration,
-        }
+        Row { name: step.name, outcome: report.outcome, counts: report.counts, duration }
     };
     steps.into_iter().enumerate().map(run_one).collect()
 }

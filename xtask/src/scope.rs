@@ -25,10 +25,7 @@ impl Scope {
         let mut packages = BTreeSet::new();
         for name in names.iter().map(AsRef::as_ref) {
             let package = find(name, workspace).ok_or_else(|| {
-                UsageError(format!(
-                    "unknown crate or registry `{name}`; known: {}",
-                    known(workspace)
-                ))
+                UsageError(format!("unknown crate or registry `{name}`; known: {}", known(workspace)))
             })?;
             packages.insert(package.name.clone());
             if REGISTRIES.contains(&package.short_name()) {
@@ -50,19 +47,15 @@ impl Scope {
     pub(crate) fn arguments(&self) -> Vec<String> {
         match self {
             Self::Everything => vec!["--workspace".to_owned()],
-            Self::Packages(packages) => packages
-                .iter()
-                .flat_map(|name| ["--package".to_owned(), name.clone()])
-                .collect(),
+            Self::Packages(packages) => {
+                packages.iter().flat_map(|name| ["--package".to_owned(), name.clone()]).collect()
+            }
         }
     }
 }
 
 fn find<'a>(name: &str, workspace: &'a Workspace) -> Option<&'a Package> {
-    workspace
-        .packages
-        .iter()
-        .find(|package| package.name == name || package.short_name() == name)
+    workspace.packages.iter().find(|package| package.name == name || package.short_name() == name)
 }
 
 fn known(workspace: &Workspace) -> String {
@@ -73,11 +66,7 @@ fn known(workspace: &Workspace) -> String {
 
 fn dependants<'a>(package: &'a Package, workspace: &'a Workspace) -> impl Iterator<Item = String> + 'a {
     let depends = |candidate: &&Package| candidate.dependencies.contains(&package.name);
-    workspace
-        .packages
-        .iter()
-        .filter(depends)
-        .map(|dependant| dependant.name.clone())
+    workspace.packages.iter().filter(depends).map(|dependant| dependant.name.clone())
 }
 
 #[cfg(test)]
@@ -95,18 +84,12 @@ mod tests {
     #[test]
     fn short_and_full_names_mean_the_same() {
         assert_eq!(packages(&["core"]), ["callsign-core"]);
-        assert_eq!(
-            packages(&["callsign-core", "core", "xtask"]),
-            ["callsign-core", "xtask"]
-        );
+        assert_eq!(packages(&["callsign-core", "core", "xtask"]), ["callsign-core", "xtask"]);
     }
 
     #[test]
     fn a_registry_brings_its_dependants_and_the_suites() {
-        assert_eq!(
-            packages(&["memory"]),
-            ["callsign", "callsign-memory", "callsign-testkit"]
-        );
+        assert_eq!(packages(&["memory"]), ["callsign", "callsign-memory", "callsign-testkit"]);
     }
 
     #[test]
@@ -121,13 +104,7 @@ mod tests {
     #[test]
     fn cargo_is_told_the_whole_workspace_or_each_package() {
         let nothing: [&str; 0] = [];
-        assert_eq!(
-            Scope::parse(&nothing, &sample()).unwrap().arguments(),
-            ["--workspace"]
-        );
-        assert_eq!(
-            Scope::parse(&["core"], &sample()).unwrap().arguments(),
-            ["--package", "callsign-core"]
-        );
+        assert_eq!(Scope::parse(&nothing, &sample()).unwrap().arguments(), ["--workspace"]);
+        assert_eq!(Scope::parse(&["core"], &sample()).unwrap().arguments(), ["--package", "callsign-core"]);
     }
 }

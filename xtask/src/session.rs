@@ -21,23 +21,11 @@ impl Session {
         let ci = std::env::var("CI").is_ok_and(|value| matches!(value.as_str(), "true" | "1"));
         let cache = cache::folder()?;
         let root = workspace.root.clone();
-        ensure!(
-            !cache.starts_with(&root),
-            "the cache folder {} lies inside the checkout",
-            cache.display()
-        );
-        Ok(Self {
-            root,
-            cache,
-            ci,
-            verbose,
-        })
+        ensure!(!cache.starts_with(&root), "the cache folder {} lies inside the checkout", cache.display());
+        Ok(Self { root, cache, ci, verbose })
     }
 
     pub(crate) fn in_ci(workspace: &Workspace) -> Result<Self> {
-        Ok(Self {
-            ci: true,
-            ..Self::new(workspace, false)?
-        })
+        Ok(Self { ci: true, ..Self::new(workspace, false)? })
     }
 }

@@ -58,11 +58,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(outcome: Outcome, output: impl Into<String>) -> Self {
-        Self {
-            outcome,
-            counts: Counts::default(),
-            output: output.into(),
-        }
+        Self { outcome, counts: Counts::default(), output: output.into() }
     }
 
     pub(crate) fn with_counts(mut self, counts: Counts) -> Self {

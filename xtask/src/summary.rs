@@ -46,11 +46,7 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 
@@ -67,17 +63,9 @@ pub(crate) fn table(rows: &[Row]) -> String {
             Outcome::Ignored(reason) => ("ignored", reason.as_str()),
         };
         let figure = |count: u64| {
-            if row.counts.is_empty() {
-                "-".to_owned()
-            } else {
-                count.to_string()
-            }
+            if row.counts.is_empty() { "-".to_owned() } else { count.to_string() }
         };
-        let Counts {
-            passed,
-            failed,
-            ignored,
-        } = row.counts;
+        let Counts { passed, failed, ignored } = row.counts;
         let line = format!(
             "{:<width$}  {outcome:<7}  {:>6}  {:>6}  {:>7}  {:>9}  {reason}",
             row.name,
@@ -104,11 +92,7 @@ mod tests {
         Row {
             name,
             outcome,
-            counts: Counts {
-                passed,
-                failed,
-                ignored,
-            },
+            counts: Counts { passed, failed, ignored },
             duration: Duration::from_millis(1250),
         }
     }
@@ -126,21 +110,8 @@ mod tests {
 
     #[test]
     fn a_test_step_that_does_not_compile_is_a_failure() {
-        let rows = [row(
-            "tests",
-            Outcome::Failed("exited with 101".to_owned()),
-            7,
-            0,
-            0,
-        )];
-        assert_eq!(
-            Totals::of(&rows),
-            Totals {
-                passed: 7,
-                failed: 1,
-                skipped: 0
-            }
-        );
+        let rows = [row("tests", Outcome::Failed("exited with 101".to_owned()), 7, 0, 0)];
+        assert_eq!(Totals::of(&rows), Totals { passed: 7, failed: 1, skipped: 0 });
     }
 
     #[test]

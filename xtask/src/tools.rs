@@ -24,16 +24,8 @@ enum Source {
     Wheel,
 }
 
-pub(crate) const CARGO_DENY: Tool = Tool {
-    name: "cargo-deny",
-    version: "0.20.2",
-    source: Source::Crate,
-};
-pub(crate) const TYPOS: Tool = Tool {
-    name: "typos",
-    version: "1.52.0",
-    source: Source::Wheel,
-};
+pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", source: Source::Crate };
+pub(crate) const TYPOS: Tool = Tool { name: "typos", version: "1.52.0", source: Source::Wheel };
 
 /// A tool cannot be had here.
 #[derive(Debug)]
@@ -52,9 +44,7 @@ impl Tool {
             return Ok(Ok(program));
         }
         // Installed beside its place and moved there whole, so that a run cut short leaves no half of a tool.
-        let aside = session
-            .cache
-            .join(format!(".{}-{}.{}", self.name, self.version, std::process::id()));
+        let aside = session.cache.join(format!(".{}-{}.{}", self.name, self.version, std::process::id()));
         fs::create_dir_all(&aside).with_context(|| format!("cannot make the folder {}", aside.display()))?;
         let installed = self.install(&aside, echo);
         let moved = match &installed {
@@ -76,18 +66,14 @@ impl Tool {
             output,
         };
         let command = self.installer(folder);
-        let finished = command
-            .run(echo)
-            .map_err(|error| unavailable(&format!("{error:#}"), String::new()))?;
+        let finished =
+            command.run(echo).map_err(|error| unavailable(&format!("{error:#}"), String::new()))?;
         if !finished.success() {
             let why = cause(&finished.output).map_or_else(|| finished.end.to_string(), str::to_owned);
             return Err(unavailable(&why, format!("$ {command}\n{}", finished.output)));
         }
         if !folder.join("bin").join(self.name).is_file() {
-            return Err(unavailable(
-                "the package holds no program of that name",
-                finished.output,
-            ));
+            return Err(unavailable("the package holds no program of that name", finished.output));
         }
         // What building it left behind; it is only disk space.
         let _ = fs::remove_dir_all(folder.join("target"));
@@ -96,21 +82,16 @@ impl Tool {
 
     fn installer(&self, folder: &Path) -> Invocation {
         match self.source {
-            Source::Crate => Invocation::cargo([
-                "install",
-                self.name,
-                "--version",
-                self.version,
-                "--locked",
-                "--debug",
-            ])
-            .with_arguments([
-                Path::new("--root"),
-                folder,
-                Path::new("--target-dir"),
-                &folder.join("target"),
-            ])
-            .with_variable("CARGO_PROFILE_DEV_DEBUG", "0"),
+            Source::Crate => {
+                Invocation::cargo(["install", self.name, "--version", self.version, "--locked", "--debug"])
+                    .with_arguments([
+                        Path::new("--root"),
+                        folder,
+                        Path::new("--target-dir"),
+                        &folder.join("target"),
+                    ])
+                    .with_variable("CARGO_PROFILE_DEV_DEBUG", "0")
+            }
             Source::Wheel => Invocation::new("python3")
                 .with_arguments([
                     "-m",
@@ -120,11 +101,7 @@ impl Tool {
                     "--disable-pip-version-check",
                     "--no-deps",
                 ])
-                .with_arguments([
-                    "--only-binary",
-                    ":all:",
-                    &format!("{}=={}", self.name, self.version),
-                ])
+                .with_arguments(["--only-binary", ":all:", &format!("{}=={}", self.name, self.version)])
                 .with_arguments([Path::new("--target"), folder]),
         }
     }
@@ -168,10 +145,7 @@ mod tests {
 
     #[test]
     fn the_cause_is_the_last_error_or_else_the_last_line() {
-        assert_eq!(
-            cause("Updating\nERROR: no network\nnotice\n\n"),
-            Some("ERROR: no network")
-        );
+        assert_eq!(cause("Updating\nERROR: no network\nnotice\n\n"), Some("ERROR: no network"));
         assert_eq!(
             cause("/usr/bin/python3: No module named pip\n"),
             Some("/usr/bin/python3: No module named pip")

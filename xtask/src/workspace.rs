@@ -46,10 +46,7 @@ impl Workspace {
         let metadata = Invocation::cargo(["metadata", "--format-version", "1", "--no-deps"]);
         let output = metadata.output()?;
         if !output.status.success() {
-            bail!(
-                "`{metadata}` failed:\n{}",
-                String::from_utf8_lossy(&output.stderr).trim_end()
-            );
+            bail!("`{metadata}` failed:\n{}", String::from_utf8_lossy(&output.stderr).trim_end());
         }
         let metadata = serde_json::from_slice(&output.stdout).context("cannot read cargo's metadata")?;
         Self::parse(&metadata).context("cargo's metadata lacks a field")
@@ -62,10 +59,8 @@ impl Workspace {
     fn parse(metadata: &Value) -> Option<Self> {
         let root = PathBuf::from(metadata["workspace_root"].as_str()?);
         let packages = metadata["packages"].as_array()?;
-        let packages = packages
-            .iter()
-            .map(|package| Package::parse(package, &root))
-            .collect::<Option<_>>()?;
+        let packages =
+            packages.iter().map(|package| Package::parse(package, &root)).collect::<Option<_>>()?;
         Some(Self { root, packages })
     }
 }
@@ -77,10 +72,7 @@ impl Package {
     }
 
     pub(crate) fn targets(&self, kind: TargetKind) -> impl Iterator<Item = &str> {
-        self.targets
-            .iter()
-            .filter(move |target| target.kind == kind)
-            .map(|target| target.name.as_str())
+        self.targets.iter().filter(move |target| target.kind == kind).map(|target| target.name.as_str())
     }
 
     pub(crate) fn has_target(&self, kind: TargetKind, name: &str) -> bool {
@@ -88,26 +80,15 @@ impl Package {
     }
 
     fn parse(package: &Value, root: &Path) -> Option<Self> {
-        let folder = Path::new(package["manifest_path"].as_str()?)
-            .parent()?
-            .strip_prefix(root)
-            .ok()?
-            .to_owned();
-        let features = package["features"]
-            .as_object()?
-            .keys()
-            .filter(|name| *name != "default")
-            .cloned();
+        let folder =
+            Path::new(package["manifest_path"].as_str()?).parent()?.strip_prefix(root).ok()?.to_owned();
+        let features = package["features"].as_object()?.keys().filter(|name| *name != "default").cloned();
         let dependencies = package["dependencies"].as_array()?.iter();
         Some(Self {
             name: package["name"].as_str()?.to_owned(),
             folder,
             features: features.collect(),
-            targets: package["targets"]
-                .as_array()?
-                .iter()
-                .map(Target::parse)
-                .collect::<Option<_>>()?,
+            targets: package["targets"].as_array()?.iter().map(Target::parse).collect::<Option<_>>()?,
             dependencies: dependencies
                 .map(|dependency| dependency["name"].as_str().map(str::to_owned))
                 .collect::<Option<_>>()?,
@@ -126,10 +107,7 @@ impl Target {
             // lib, rlib, dylib, cdylib, staticlib, proc-macro
             _ => TargetKind::Lib,
         };
-        Some(Self {
-            kind,
-            name: target["name"].as_str()?.to_owned(),
-        })
+        Some(Self { kind, name: target["name"].as_str()?.to_owned() })
     }
 }
 
@@ -143,10 +121,7 @@ pub(crate) fn sample() -> Workspace {
                    targets: &[(TargetKind, &str)],
                    dependencies: &[&str]| {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let targets = targets.iter().map(|(kind, name)| Target {
-            kind: *kind,
-            name: (*name).to_owned(),
-        });
+        let targets = targets.iter().map(|(kind, name)| Target { kind: *kind, name: (*name).to_owned() });
         Package {
             name: name.to_owned(),
             folder: folder.into(),
@@ -158,27 +133,9 @@ pub(crate) fn sample() -> Workspace {
     Workspace {
         root: "/checkout".into(),
         packages: vec![
-            package(
-                "callsign",
-                "crates/callsign",
-                &["memory"],
-                &[(Lib, "callsign")],
-                &["callsign-memory"],
-            ),
-            package(
-                "callsign-core",
-                "crates/core",
-                &[],
-                &[(Lib, "callsign_core")],
-                &[],
-            ),
-            package(
-                "callsign-memory",
-                "crates/memory",
-                &[],
-                &[(Lib, "callsign_memory")],
-                &["callsign-core"],
-            ),
+            package("callsign", "crates/callsign", &["memory"], &[(Lib, "callsign")], &["callsign-memory"]),
+            package("callsign-core", "crates/core", &[], &[(Lib, "callsign_core")], &[]),
+            package("callsign-memory", "crates/memory", &[], &[(Lib, "callsign_memory")], &["callsign-core"]),
             package(
                 "callsign-testkit",
                 "crates/testkit",
@@ -186,13 +143,7 @@ pub(crate) fn sample() -> Workspace {
                 &[(Lib, "callsign_testkit"), (Test, "simulation")],
                 &["callsign-core", "callsign-memory"],
             ),
-            package(
-                "callsign-examples",
-                "examples",
-                &[],
-                &[(Bin, "quickstart")],
-                &["callsign"],
-            ),
+            package("callsign-examples", "examples", &[], &[(Bin, "quickstart")], &["callsign"]),
             package("xtask", "xtask", &[], &[(Bin, "xtask")], &["anyhow"]),
         ],
     }

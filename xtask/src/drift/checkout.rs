@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Folders that are not part of the sources.
+/// What is not part of the sources. In a worktree `.git` is a file.
 const FOREIGN: [&str; 2] = [".git", "target"];
 
 #[derive(Debug)]
@@ -26,22 +26,14 @@ impl Checkout {
     pub(super) fn read(root: &Path) -> Result<Self> {
         let mut files = BTreeSet::new();
         walk(root, "", &mut files)?;
-        Ok(Self {
-            files,
-            source: Source::Folder(root.to_owned()),
-        })
+        Ok(Self { files, source: Source::Folder(root.to_owned()) })
     }
 
     #[cfg(test)]
     pub(super) fn of(texts: &[(&str, &str)]) -> Self {
-        let texts: BTreeMap<_, _> = texts
-            .iter()
-            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
-            .collect();
-        Self {
-            files: texts.keys().cloned().collect(),
-            source: Source::Texts(texts),
-        }
+        let texts: BTreeMap<_, _> =
+            texts.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        Self { files: texts.keys().cloned().collect(), source: Source::Texts(texts) }
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = &str> {
@@ -53,10 +45,7 @@ impl Checkout {
             Source::Folder(root) => {
                 fs::read_to_string(root.join(file)).with_context(|| format!("cannot read {file}"))
             }
-            Source::Texts(texts) => texts
-                .get(file)
-                .cloned()
-                .with_context(|| format!("no text for {file}")),
+            Source::Texts(texts) => texts.get(file).cloned().with_context(|| format!("no text for {file}")),
         }
     }
 
@@ -66,9 +55,7 @@ impl Checkout {
         wanted.is_empty()
             || self.files.iter().any(|file| {
                 let mut parts = file.split('/');
-                wanted
-                    .iter()
-                    .all(|pattern| parts.next().is_some_and(|part| matches(pattern, part)))
+                wanted.iter().all(|pattern| parts.next().is_some_and(|part| matches(pattern, part)))
             })
     }
 
@@ -76,8 +63,7 @@ impl Checkout {
     pub(super) fn contains_tail(&self, path: &str) -> bool {
         self.files.iter().any(|file| {
             let mut parts = file.rsplit('/');
-            path.rsplit('/')
-                .all(|pattern| parts.next().is_some_and(|part| matches(pattern, part)))
+            path.rsplit('/').all(|pattern| parts.next().is_some_and(|part| matches(pattern, part)))
         })
     }
 }
@@ -90,15 +76,14 @@ fn walk(root: &Path, folder: &str, files: &mut BTreeSet<String>) -> Result<()> {
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        let path = if folder.is_empty() {
-            name.clone()
-        } else {
-            format!("{folder}/{name}")
-        };
-        if !entry.file_type().with_context(read)?.is_dir() {
-            files.insert(path);
-        } else if !FOREIGN.contains(&name.as_str()) {
+        let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+        if FOREIGN.contains(&name.as_str()) {
+            continue;
+        }
+        if entry.file_type().with_context(read)?.is_dir() {
             walk(root, &path, files)?;
+        } else {
+            files.insert(path);
         }
     }
     Ok(())
@@ -112,10 +97,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     let Some(name) = name.strip_prefix(start) else {
         return false;
     };
-    name.char_indices()
-        .map(|(at, _)| at)
-        .chain([name.len()])
-        .any(|at| matches(rest, &name[at..]))
+    name.char_indices().map(|(at, _)| at).chain([name.len()]).any(|at| matches(rest, &name[at..]))
 }
 
 #[cfg(test)]
@@ -124,25 +106,13 @@ mod tests {
 
     #[test]
     fn files_folders_and_patterns_are_found() {
-        let checkout = Checkout::of(&[
-            ("crates/core/src/lib.rs", ""),
-            ("docs/decisions/0001-traits.md", ""),
-        ]);
-        for path in [
-            "crates/core/src/lib.rs",
-            "crates/core",
-            "crates/",
-            "crates/*/src",
-            "docs/decisions/*-*.md",
-        ] {
+        let checkout = Checkout::of(&[("crates/core/src/lib.rs", ""), ("docs/decisions/0001-traits.md", "")]);
+        for path in
+            ["crates/core/src/lib.rs", "crates/core", "crates/", "crates/*/src", "docs/decisions/*-*.md"]
+        {
             assert!(checkout.contains(path), "{path}");
         }
-        for path in [
-            "crates/core/lib.rs",
-            "crate",
-            "crates/*/lib.rs",
-            "docs/decisions/*-*.txt",
-        ] {
+        for path in ["crates/core/lib.rs", "crate", "crates/*/lib.rs", "docs/decisions/*-*.txt"] {
             assert!(!checkout.contains(path), "{path}");
         }
     }

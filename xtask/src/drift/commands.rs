@@ -20,10 +20,7 @@ const SUBCOMMANDS: [&str; 20] = [
 /// What is wrong with the commands in a line.
 pub(super) fn check(line: &str, workspace: &Workspace) -> Vec<String> {
     let line = with_short_placeholders(line);
-    cargo_commands(&line)
-        .iter()
-        .flat_map(|words| check_command(words, workspace))
-        .collect()
+    cargo_commands(&line).iter().flat_map(|words| check_command(words, workspace)).collect()
 }
 
 /// `<crate or registry>` and `[list|fetch]` as one word without a shell's signs in it.
@@ -66,24 +63,17 @@ fn check_command(words: &[&str], workspace: &Workspace) -> Vec<String> {
             .collect(),
         word if is_placeholder(word) || word.starts_with('-') => Vec::new(),
         known if SUBCOMMANDS.contains(&known) => check_options(rest, workspace),
-        unknown => vec![format!(
-            "`cargo {unknown}` is neither cargo's nor this workspace's"
-        )],
+        unknown => vec![format!("`cargo {unknown}` is neither cargo's nor this workspace's")],
     }
 }
 
 fn check_xtask(words: &[&str], workspace: &Workspace) -> Option<String> {
-    let said = words
-        .iter()
-        .filter(|word| !is_placeholder(word))
-        .map(|word| (*word).to_owned());
+    let said = words.iter().filter(|word| !is_placeholder(word)).map(|word| (*word).to_owned());
     let checked = cli::parse(said).and_then(|command| match command {
         Command::Test { names, .. } => Scope::parse(&names, workspace).map(drop),
         _ => Ok(()),
     });
-    checked
-        .err()
-        .map(|error| format!("`cargo xtask {}`: {error}", words.join(" ")))
+    checked.err().map(|error| format!("`cargo xtask {}`: {error}", words.join(" ")))
 }
 
 fn check_options(words: &[&str], workspace: &Workspace) -> Vec<String> {
@@ -118,9 +108,7 @@ fn unknown_features(words: &[&str], named: &[&Package], workspace: &Workspace) -
         feature == "default" || package.features.iter().any(|own| own == feature)
     };
     let known = |feature: &str| match feature.split_once('/') {
-        Some((package, feature)) => workspace
-            .package(package)
-            .is_some_and(|package| has(package, feature)),
+        Some((package, feature)) => workspace.package(package).is_some_and(|package| has(package, feature)),
         None => named.iter().any(|package| has(package, feature)),
     };
     values(words, &["-F", "--features"])
@@ -134,22 +122,12 @@ fn unknown_features(words: &[&str], named: &[&Package], workspace: &Workspace) -
 /// What stands behind an option, as the next word or after `=`. Words behind `--` are the program's own.
 fn values<'a>(words: &[&'a str], options: &[&str]) -> Vec<&'a str> {
     let own = words.split(|word| *word == "--").next().unwrap_or_default();
-    let after = own
-        .iter()
-        .zip(own.iter().skip(1))
-        .filter(|(option, _)| options.contains(option));
-    let joined = own
-        .iter()
-        .filter_map(|word| word.split_once('='))
-        .filter(|(option, _)| options.contains(option));
+    let after = own.iter().zip(own.iter().skip(1)).filter(|(option, _)| options.contains(option));
+    let joined =
+        own.iter().filter_map(|word| word.split_once('=')).filter(|(option, _)| options.contains(option));
     let unquoted = |value: &'a str| value.trim_matches(['\'', '"']);
-    let values = after
-        .map(|(_, value)| *value)
-        .chain(joined.map(|(_, value)| value));
-    values
-        .map(unquoted)
-        .filter(|value| !is_placeholder(value))
-        .collect()
+    let values = after.map(|(_, value)| *value).chain(joined.map(|(_, value)| value));
+    values.map(unquoted).filter(|value| !is_placeholder(value)).collect()
 }
 
 fn is_placeholder(word: &str) -> bool {
@@ -195,17 +173,11 @@ mod tests {
             ("cargo build && cargo test -p callsign-etcd", "`callsign-etcd`"),
             ("cargo test --test simulations", "--test simulations"),
             ("cargo run --features 'memory,etcd'", "`etcd`"),
-            (
-                "cargo test --features callsign-core/memory",
-                "`callsign-core/memory`",
-            ),
+            ("cargo test --features callsign-core/memory", "`callsign-core/memory`"),
             ("cargo add callsign --features etcd", "`etcd`"),
         ] {
             let messages = check(line, &sample());
-            assert!(
-                messages.len() == 1 && messages[0].contains(what),
-                "{line}: {messages:?}"
-            );
+            assert!(messages.len() == 1 && messages[0].contains(what), "{line}: {messages:?}");
         }
     }
 }

@@ -6,26 +6,16 @@ use super::markdown::{self, Piece};
 
 /// The lines on which a block opens that is ignored.
 pub(super) fn check(text: &str, is_markdown: bool) -> Vec<(usize, String)> {
-    let blocks = if is_markdown {
-        vec![(0, text.to_owned())]
-    } else {
-        doc_comments(text)
-    };
+    let blocks = if is_markdown { vec![(0, text.to_owned())] } else { doc_comments(text) };
     blocks
         .iter()
-        .flat_map(|(before, block)| {
-            ignored(block)
-                .into_iter()
-                .map(move |line| (before + line, message()))
-        })
+        .flat_map(|(before, block)| ignored(block).into_iter().map(move |line| (before + line, message())))
         .collect()
 }
 
 fn ignored(markdown: &str) -> Vec<usize> {
-    let marked = |info: &str| {
-        info.split([',', ' '])
-            .any(|word| word == "ignore" || word.starts_with("ignore-"))
-    };
+    let marked =
+        |info: &str| info.split([',', ' ']).any(|word| word == "ignore" || word.starts_with("ignore-"));
     let fences = markdown::pieces(markdown).into_iter();
     fences
         .filter(|(_, piece)| matches!(piece, Piece::Fence(info) if marked(info)))
@@ -67,10 +57,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str, is_markdown: bool) -> Vec<usize> {
-        check(text, is_markdown)
-            .into_iter()
-            .map(|(line, _)| line)
-            .collect()
+        check(text, is_markdown).into_iter().map(|(line, _)| line).collect()
     }
 
     #[test]

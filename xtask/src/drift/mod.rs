@@ -53,11 +53,7 @@ impl fmt::Display for Finding {
 
 pub(crate) fn report(workspace: &Workspace, echo: bool) -> Result<Report> {
     let findings = check(&Checkout::read(&workspace.root)?, workspace)?;
-    let output = findings
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n");
+    let output = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     if echo {
         println!("{output}");
     }
@@ -72,11 +68,7 @@ pub(crate) fn report(workspace: &Workspace, echo: bool) -> Result<Report> {
 fn check(checkout: &Checkout, workspace: &Workspace) -> Result<Vec<Finding>> {
     let missing = PAGES.iter().filter(|page| !checkout.contains(page));
     let mut findings: Vec<_> = missing
-        .map(|page| Finding {
-            file: (*page).to_owned(),
-            line: 0,
-            message: "does not exist".to_owned(),
-        })
+        .map(|page| Finding { file: (*page).to_owned(), line: 0, message: "does not exist".to_owned() })
         .collect();
     for file in checkout.files() {
         let markdown = has_extension(file, "md");
@@ -90,11 +82,7 @@ fn check(checkout: &Checkout, workspace: &Workspace) -> Result<Vec<Finding>> {
             found.extend(check_page(file, &text, checkout, workspace));
         }
         let file = || file.to_owned();
-        findings.extend(found.into_iter().map(|(line, message)| Finding {
-            file: file(),
-            line,
-            message,
-        }));
+        findings.extend(found.into_iter().map(|(line, message)| Finding { file: file(), line, message }));
     }
     findings.sort();
     Ok(findings)
@@ -108,8 +96,7 @@ fn check_page(file: &str, text: &str, checkout: &Checkout, workspace: &Workspace
             Piece::Code(code) | Piece::Shell(code) => {
                 let mut messages = commands::check(&code, workspace);
                 messages.extend(
-                    code.split_whitespace()
-                        .filter_map(|word| paths::check_word(word, folder, checkout)),
+                    code.split_whitespace().filter_map(|word| paths::check_word(word, folder, checkout)),
                 );
                 messages
             }
@@ -125,9 +112,7 @@ fn is_page(file: &str) -> bool {
 }
 
 fn has_extension(file: &str, extension: &str) -> bool {
-    std::path::Path::new(file)
-        .extension()
-        .is_some_and(|found| found == extension)
+    std::path::Path::new(file).extension().is_some_and(|found| found == extension)
 }
 
 #[cfg(test)]
@@ -138,24 +123,11 @@ mod tests {
     #[test]
     fn findings_name_file_and_line() {
         let checkout = Checkout::of(&[
-            (
-                "README.md",
-                "# A\n\nSee [more](docs/gone.md).\n\n```sh\ncargo run --bin slowstart\n```\n",
-            ),
-            (
-                "ARCHITECTURE.md",
-                "The trait is in `crates/core/src/registry.rs`.\n",
-            ),
-            (
-                "crates/core/src/backend.rs",
-                "/// ```ignore\n/// ```\nfn f() {}\n",
-            ),
+            ("README.md", "# A\n\nSee [more](docs/gone.md).\n\n```sh\ncargo run --bin slowstart\n```\n"),
+            ("ARCHITECTURE.md", "The trait is in `crates/core/src/registry.rs`.\n"),
+            ("crates/core/src/backend.rs", "/// ```ignore\n/// ```\nfn f() {}\n"),
         ]);
-        let findings: Vec<_> = check(&checkout, &sample())
-            .unwrap()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let findings: Vec<_> = check(&checkout, &sample()).unwrap().iter().map(ToString::to_string).collect();
         let expected = [
             ("ARCHITECTURE.md:1: ", "crates/core/src/registry.rs"),
             ("CONTRIBUTING.md: ", "does not exist"),

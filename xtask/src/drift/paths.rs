@@ -145,12 +145,7 @@ mod tests {
 
     #[test]
     fn a_page_in_a_folder_may_speak_from_there_or_from_the_root() {
-        for word in [
-            "src/codec.rs",
-            "crates/core/src/codec.rs",
-            "../../README.md",
-            "../core",
-        ] {
+        for word in ["src/codec.rs", "crates/core/src/codec.rs", "../../README.md", "../core"] {
             assert_eq!(check_word(word, "crates/core", &checkout()), None, "{word}");
         }
         assert!(check_word("src/lease.rs", "crates/core", &checkout()).is_some());

@@ -24,9 +24,7 @@ fn lines_of_code(source: &str) -> usize {
     let mut lines = source.lines().peekable();
     while let Some(line) = lines.next() {
         let opens_tests = line == "#[cfg(test)]"
-            && lines
-                .peek()
-                .is_some_and(|next| next.starts_with("mod ") && next.ends_with('{'));
+            && lines.peek().is_some_and(|next| next.starts_with("mod ") && next.ends_with('{'));
         if opens_tests {
             lines.by_ref().find(|line| *line == "}");
         } else {
@@ -42,17 +40,12 @@ mod tests {
 
     #[test]
     fn each_kind_of_file_has_its_limit() {
-        for (file, limit) in [
-            ("README.md", 150),
-            ("crates/core/README.md", 80),
-            ("crates/core/src/watch/driver.rs", 400),
-        ] {
+        for (file, limit) in
+            [("README.md", 150), ("crates/core/README.md", 80), ("crates/core/src/watch/driver.rs", 400)]
+        {
             assert_eq!(check(file, &"line\n".repeat(limit)), None, "{file}");
             let (line, message) = check(file, &"line\n".repeat(limit + 1)).expect(file);
-            assert_eq!(
-                (line, message),
-                (limit + 1, format!("{} lines, the limit is {limit}", limit + 1))
-            );
+            assert_eq!((line, message), (limit + 1, format!("{} lines, the limit is {limit}", limit + 1)));
         }
         assert_eq!(check("docs/long.md", &"line\n".repeat(1000)), None);
     }

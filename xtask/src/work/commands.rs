@@ -60,10 +60,7 @@ mod tests {
     #[test]
     fn every_command_runs_and_the_failed_ones_are_counted() {
         let report = run(&[shell("exit 1"), shell("echo reached"), shell("exit 2")], false).unwrap();
-        assert_eq!(
-            report.outcome,
-            Outcome::Failed("2 of 3 commands failed".to_owned())
-        );
+        assert_eq!(report.outcome, Outcome::Failed("2 of 3 commands failed".to_owned()));
         assert!(report.output.contains("reached"), "{}", report.output);
     }
 
@@ -79,10 +76,7 @@ mod tests {
     #[test]
     fn nothing_run_where_something_must_is_a_failure() {
         let commands = [shell(&result(0, 0))];
-        assert_eq!(
-            test(&commands, true, false).unwrap().outcome,
-            Outcome::Failed("no test ran".to_owned())
-        );
+        assert_eq!(test(&commands, true, false).unwrap().outcome, Outcome::Failed("no test ran".to_owned()));
         assert_eq!(test(&commands, false, false).unwrap().outcome, Outcome::Passed);
     }
 }

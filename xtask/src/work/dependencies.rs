@@ -22,11 +22,8 @@ pub(super) fn check(session: &Session, echo: bool) -> Result<Report> {
     let mut transcript = Transcript::new(echo);
     let finished =
         transcript.run(&deny.with_arguments(["--all-features", "check", "bans", "licenses", "sources"]))?;
-    let outcome = if finished.success() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(finished.end.to_string())
-    };
+    let outcome =
+        if finished.success() { Outcome::Passed } else { Outcome::Failed(finished.end.to_string()) };
     Ok(Report::new(outcome, transcript.into_text()))
 }
 
@@ -37,20 +34,14 @@ pub(super) fn check_advisories(session: &Session, echo: bool) -> Result<Report> 
         Err(unavailable) => return Ok(without_tool(unavailable, session)),
     };
     let mut transcript = Transcript::new(echo);
-    let fetch = deny
-        .clone()
-        .with_arguments(["fetch", "db"])
-        .with_limit(FETCH_LIMIT);
+    let fetch = deny.clone().with_arguments(["fetch", "db"]).with_limit(FETCH_LIMIT);
     if !transcript.run(&fetch)?.success() {
         let reason = "the advisory database cannot be fetched".to_owned();
         return Ok(Report::new(Outcome::Ignored(reason), transcript.into_text()));
     }
     let check = deny.with_arguments(["--all-features", "check", "--disable-fetch", "advisories"]);
     let finished = transcript.run(&check)?;
-    let outcome = if finished.success() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(finished.end.to_string())
-    };
+    let outcome =
+        if finished.success() { Outcome::Passed } else { Outcome::Failed(finished.end.to_string()) };
     Ok(Report::new(outcome, transcript.into_text()))
 }

@@ -33,10 +33,7 @@ pub(super) fn run(programs: &[String], echo: bool) -> Result<Report> {
         let finished = transcript.run(&run)?;
         if finished.success() {
             counts.passed += 1;
-            transcript.say(&format!(
-                "example {program}: passed ({})",
-                seconds(stopwatch.elapsed())
-            ));
+            transcript.say(&format!("example {program}: passed ({})", seconds(stopwatch.elapsed())));
         } else {
             counts.failed += 1;
             transcript.say(&format!("example {program}: FAILED, {}", finished.end));

@@ -23,10 +23,7 @@ pub(crate) fn perform(work: &Work, session: &Session, workspace: &Workspace, ech
 fn attempt(work: &Work, session: &Session, workspace: &Workspace, echo: bool) -> Result<Report> {
     match work {
         Work::Commands(commands) => commands::run(commands, echo),
-        Work::Tests {
-            commands,
-            at_least_one,
-        } => commands::test(commands, *at_least_one, echo),
+        Work::Tests { commands, at_least_one } => commands::test(commands, *at_least_one, echo),
         Work::Examples { programs } => examples::run(programs, echo),
         Work::Drift => drift::report(workspace, echo),
         Work::Dependencies => dependencies::check(session, echo),
@@ -38,10 +35,6 @@ fn attempt(work: &Work, session: &Session, workspace: &Workspace, echo: bool) ->
 
 /// Where a tool cannot be had the step says so, and CI does not let it pass.
 fn without_tool(Unavailable { reason, output }: Unavailable, session: &Session) -> Report {
-    let outcome = if session.ci {
-        Outcome::Failed(reason)
-    } else {
-        Outcome::Ignored(reason)
-    };
+    let outcome = if session.ci { Outcome::Failed(reason) } else { Outcome::Ignored(reason) };
     Report::new(outcome, output)
 }

@@ -16,10 +16,7 @@ pub(super) fn check(session: &Session, echo: bool) -> Result<Report> {
     };
     let mut transcript = Transcript::new(echo);
     let finished = transcript.run(&Invocation::new(typos).with_arguments([&session.root]))?;
-    let outcome = if finished.success() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(finished.end.to_string())
-    };
+    let outcome =
+        if finished.success() { Outcome::Passed } else { Outcome::Failed(finished.end.to_string()) };
     Ok(Report::new(outcome, transcript.into_text()))
 }

@@ -12,10 +12,7 @@ pub(super) struct Transcript {
 
 impl Transcript {
     pub(super) fn new(echo: bool) -> Self {
-        Self {
-            text: String::new(),
-            echo,
-        }
+        Self { text: String::new(), echo }
     }
 
     pub(super) fn say(&mut self, line: &str) {

@@ -1,15 +1,12 @@
 //! What a view shows, and why: a pure machine, stepped by the driver.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use callsign_core::{
-    Authority, Error, Instance, InstanceId, Listing, Result, ServiceKey, Status, WatchEvent,
-};
+use callsign_core::{Authority, Error, Instance, InstanceId, Listing, Result, ServiceKey, WatchEvent};
 use tokio::time::Instant;
 
-use super::merge::{Pairing, pair_up};
+use super::merge::merge;
 use super::protection::{Gate, Holds};
 use super::tombstones::{Farewell, Tombstones};
 use super::{Freshness, HoldKind, Protection, Snapshot};
@@ -164,7 +161,15 @@ impl ViewMachine {
         let returned = if stale { 0 } else { self.holds.release_listed(listing) };
 
         let set = self.next.instances.len() - self.holds.len();
-        let merged = self.merge(listing, now, outputs);
+        let merged = merge(&self.next.instances, listing, &self.holds, &self.tombstones, now);
+        for id in merged.ghosts {
+            let service = self.next.service.clone();
+            outputs.push(Output::Tell(ClientEvent::GhostSuppressed { service, id }));
+        }
+        for instance in &merged.departed {
+            self.holds.forget(instance.id());
+            self.tombstones.bury(instance, Farewell::Announced, now);
+        }
         let missing = self.gate(merged.missing, merged.present, set, new_origin, now);
         for gone in &missing.gone {
             self.tombstones.bury(gone, Farewell::Unlisted, now);
@@ -207,57 +212,6 @@ impl ViewMachine {
             listing.as_of
         });
         next.skipped = listing.skipped.clone();
-    }
-
-    /// What the set would be if every missing instance were kept that may be, and who is missing.
-    fn merge(&mut self, listing: &Listing, now: Instant, outputs: &mut Vec<Output>) -> Merged {
-        let stale = listing.authority == Authority::Stale;
-        let skipped: BTreeSet<&str> = listing.skipped.iter().map(|skipped| &*skipped.id).collect();
-        let before = self.next.instances.clone();
-        let mut merged = Merged {
-            instances: Vec::with_capacity(before.len().max(listing.instances.len())),
-            missing: Vec::new(),
-            present: 0,
-            as_listed: true,
-        };
-        for pairing in pair_up(&before, &listing.instances) {
-            match pairing {
-                Pairing::Same(instance) => merged.keep(instance),
-                Pairing::Both(old, new) => {
-                    let takes_over = if stale { new.pair() > old.pair() } else { new.supersedes(old) };
-                    if takes_over && old != new {
-                        merged.keep(new);
-                    } else {
-                        merged.as_listed = false;
-                        merged.keep(old);
-                    }
-                }
-                Pairing::Right(new) if self.tombstones.is_ghost(new, stale, now) => {
-                    merged.as_listed = false;
-                    let (service, id) = (self.next.service.clone(), new.id().clone());
-                    outputs.push(Output::Tell(ClientEvent::GhostSuppressed { service, id }));
-                }
-                // Who was leaving when a stale registry last knew is gone by now.
-                Pairing::Right(new) if stale && new.status == Status::Draining => merged.as_listed = false,
-                Pairing::Right(new) => merged.keep(new),
-                Pairing::Left(old) if stale || skipped.contains(old.id().as_str()) => {
-                    merged.as_listed = false;
-                    merged.keep(old);
-                }
-                Pairing::Left(old) if old.status == Status::Draining => {
-                    self.holds.forget(old.id());
-                    self.tombstones.bury(old, Farewell::Announced, now);
-                }
-                Pairing::Left(old) => {
-                    merged.as_listed = false;
-                    merged.instances.push(old.clone());
-                    if !self.holds.contains(old.id()) {
-                        merged.missing.push(old.clone());
-                    }
-                }
-            }
-        }
-        merged
     }
 
     /// Decides on who is missing without having said goodbye.
@@ -412,23 +366,6 @@ impl ViewMachine {
     }
 }
 
-struct Merged {
-    instances: Vec<Arc<Instance>>,
-    /// Neither listed nor explained, and not held yet.
-    missing: Vec<Arc<Instance>>,
-    /// How many are kept for a better reason than being held.
-    present: usize,
-    /// Whether `instances` is exactly what was listed.
-    as_listed: bool,
-}
-
-impl Merged {
-    fn keep(&mut self, instance: &Arc<Instance>) {
-        self.present += 1;
-        self.instances.push(instance.clone());
-    }
-}
-
 struct Missing {
     held: Vec<Arc<Instance>>,
     gone: Vec<Arc<Instance>>,
@@ -451,7 +388,7 @@ fn without_proof() -> Error {
 mod tests {
     use std::time::Duration;
 
-    use callsign_core::Pair;
+    use callsign_core::{Pair, Status};
 
     use super::*;
 

@@ -179,9 +179,8 @@ impl World {
                 }
                 Output::Probe(instance) => {
                     // Held, released and held again: the first probe may still be under way.
-                    if !self.probing.contains(instance.id()) {
-                        self.probing.push(instance.id().clone());
-                    }
+                    self.probing.retain(|id| id != instance.id());
+                    self.probing.push(instance.id().clone());
                 }
                 Output::Show { .. } | Output::Tell(_) => {}
             }

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_type_chooses_and_the_rest_is_the_factorys() {
+    fn the_type_chooses_and_the_rest_is_for_the_factory() {
         let figment = Figment::from(Toml::string("[registries.main]\ntype = \"etcd\"\nendpoints = [\"a\"]"));
         let table = Table::new(&figment, "main").unwrap();
         assert_eq!((&**table.name(), table.kind()), ("main", "etcd"));

@@ -13,18 +13,18 @@ enum Up {
 
 /// The faults that are up.
 #[derive(Default)]
-pub struct Faults(Vec<(Instant, Up)>);
+pub(crate) struct Faults(Vec<(Instant, Up)>);
 
 impl Faults {
     /// Breaks the registry for everybody. One such fault at a time.
-    pub fn inject(&mut self, store: &Store, fault: Fault, lasts: Duration) {
+    pub(crate) fn inject(&mut self, store: &Store, fault: Fault, lasts: Duration) {
         if !self.0.iter().any(|(_, up)| matches!(up, Up::Store { .. })) {
             self.0.push((Instant::now() + lasts, Up::Store { _guard: store.inject(fault) }));
         }
     }
 
     /// Breaks one client's way to it.
-    pub fn cut(&mut self, control: ChaosControl, freeze: bool, lasts: Duration) {
+    pub(crate) fn cut(&mut self, control: ChaosControl, freeze: bool, lasts: Duration) {
         if freeze {
             control.freeze();
         } else {
@@ -34,13 +34,13 @@ impl Faults {
     }
 
     /// Heals what is due.
-    pub fn heal_due(&mut self) {
+    pub(crate) fn heal_due(&mut self) {
         let now = Instant::now();
         self.heal(|at| at <= now);
     }
 
     /// Heals everything.
-    pub fn heal_all(&mut self) {
+    pub(crate) fn heal_all(&mut self) {
         self.heal(|_| true);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `CALLSIGN_SIM_SEEDS` says how many seeds are run (20 unless told); `CALLSIGN_SIM_SEED` runs one of them.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod faults;
 mod owner;

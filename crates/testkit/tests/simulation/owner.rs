@@ -17,18 +17,18 @@ use super::recorded::Recorded;
 
 /// The ids whose process runs, and so answers a probe.
 #[derive(Debug, Clone, Default)]
-pub struct Processes(Arc<Mutex<BTreeSet<InstanceId>>>);
+pub(crate) struct Processes(Arc<Mutex<BTreeSet<InstanceId>>>);
 
 impl Processes {
     fn start(&self, id: &InstanceId) {
         self.0.lock().unwrap().insert(id.clone());
     }
 
-    pub fn run(&self, id: &InstanceId) -> bool {
+    pub(crate) fn run(&self, id: &InstanceId) -> bool {
         self.0.lock().unwrap().contains(id)
     }
 
-    pub fn stop(&self, id: &InstanceId) {
+    pub(crate) fn stop(&self, id: &InstanceId) {
         self.0.lock().unwrap().remove(id);
     }
 }
@@ -42,7 +42,7 @@ impl Prober for Processes {
 }
 
 /// A client of the registry with a way to it that can be cut.
-pub fn client(
+pub(crate) fn client(
     store: &Store,
     seed: u64,
     wrap: impl FnOnce(Chaos) -> Arc<dyn Backend>,
@@ -50,7 +50,7 @@ pub fn client(
     client_with(store, seed, Processes::default(), wrap)
 }
 
-pub fn client_with(
+pub(crate) fn client_with(
     store: &Store,
     seed: u64,
     processes: Processes,
@@ -62,10 +62,10 @@ pub fn client_with(
 }
 
 /// A running process.
-pub struct Owner {
-    pub id: InstanceId,
-    pub control: ChaosControl,
-    pub registration: Arc<Registration>,
+pub(crate) struct Owner {
+    pub(crate) id: InstanceId,
+    pub(crate) control: ChaosControl,
+    pub(crate) registration: Arc<Registration>,
     lapsed: Arc<AtomicBool>,
     writing: Arc<AtomicBool>,
     dead: Arc<AtomicBool>,
@@ -74,11 +74,11 @@ pub struct Owner {
     _watcher: Task,
 }
 
-pub const TTL: Duration = Duration::from_secs(6);
+pub(crate) const TTL: Duration = Duration::from_secs(6);
 
 impl Owner {
     /// Starts a process that registers as `id`, and does not wait for it.
-    pub async fn start(
+    pub(crate) async fn start(
         id: &InstanceId,
         store: &Store,
         seed: u64,
@@ -119,7 +119,7 @@ impl Owner {
     }
 
     /// Changes the instance, and does not wait for it.
-    pub fn update(&self, weight: u16) {
+    pub(crate) fn update(&self, weight: u16) {
         let registration = self.registration.clone();
         Spawner::current().unwrap().detach(async move {
             // A change that comes too late, or late, is none of the simulation's concern.
@@ -128,18 +128,18 @@ impl Owner {
     }
 
     /// Whether a write is under way, so that nobody knows what the registry holds.
-    pub fn is_writing(&self) -> bool {
+    pub(crate) fn is_writing(&self) -> bool {
         self.writing.load(Ordering::SeqCst)
     }
 
     /// From now on nobody owes its presence, until the registry next proves it.
-    pub fn lapse(&self) {
+    pub(crate) fn lapse(&self) {
         self.lapsed.store(true, Ordering::SeqCst);
         self.history.lapses(&self.id);
     }
 
     /// Leaves with goodbye, and then ends.
-    pub fn leave(self, notice: Duration) {
+    pub(crate) fn leave(self, notice: Duration) {
         // Renewals have ended.
         self.lapse();
         Spawner::current().unwrap().detach(async move {
@@ -150,7 +150,7 @@ impl Owner {
     }
 
     /// Ends without a word.
-    pub fn crash(self) {
+    pub(crate) fn crash(self) {
         self.dead.store(true, Ordering::SeqCst);
         self.processes.stop(&self.id);
         self.history.lapses(&self.id);

@@ -11,15 +11,15 @@ use callsign_testkit::history::History;
 
 /// An owner's backend, with its writes recorded.
 #[derive(Debug)]
-pub struct Recorded {
-    pub inner: Arc<dyn Backend>,
-    pub history: History,
+pub(crate) struct Recorded {
+    pub(crate) inner: Arc<dyn Backend>,
+    pub(crate) history: History,
     /// Whether the owner has missed a renewal since the registry last proved its record.
-    pub lapsed: Arc<AtomicBool>,
+    pub(crate) lapsed: Arc<AtomicBool>,
     /// Whether a write of the whole record is under way.
-    pub writing: Arc<AtomicBool>,
+    pub(crate) writing: Arc<AtomicBool>,
     /// Whether the process is dead: what is left of its tasks here does not write any more.
-    pub dead: Arc<AtomicBool>,
+    pub(crate) dead: Arc<AtomicBool>,
 }
 
 impl Recorded {

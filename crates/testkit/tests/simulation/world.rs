@@ -29,7 +29,7 @@ const SETTLED: Duration = Duration::from_secs(TTL.as_secs() + 10);
 /// Fewer live instances than this would make single removals look like mass loss, and the reverse.
 const AT_LEAST: usize = 8;
 
-pub struct World {
+pub(crate) struct World {
     dice: fastrand::Rng,
     store: Store,
     history: History,
@@ -47,7 +47,7 @@ struct Watcher {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut world = Self {
             dice: fastrand::Rng::with_seed(seed),
             store: Store::new(),
@@ -80,7 +80,7 @@ impl World {
     }
 
     /// Lives, heals, settles, and is held against the rules.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         for nth in 0..OWNERS {
             self.start(&InstanceId::new(format!("i-{nth:02}")).unwrap()).await;
         }
@@ -184,7 +184,7 @@ impl World {
             assert!(snapshot.freshness.is_live(), "a view is not live again: {:?}", snapshot.freshness);
         }
         if let Err(violation) = self.history.check(&LATE) {
-            assert!(false, "{violation}");
+            panic!("{violation}");
         }
     }
 }
