@@ -129,6 +129,8 @@ pub static CASES: &[Case<ClientCtx>] = &[
         "The last instance of a service that expires is shown for as long as it answers, and no longer."),
     case!(protection::mass_expiry_is_held_and_released_when_the_owners_are_back,
         "Many that expire at once and answer are held, and are released when their owners are back."),
+    case!(protection::one_that_is_missing_after_a_wipe_is_held_too [Alone],
+        "One that a wiped registry does not list again, and answers, is held, few as that is."),
     case!(protection::mass_expiry_of_dead_processes_is_applied_after_the_probes,
         "Many that expire at once and do not answer are removed; the others stay."),
     case!(protection::without_protection_mass_expiry_is_applied_at_once,

@@ -81,6 +81,47 @@ pub(super) async fn mass_expiry_is_held_and_released_when_the_owners_are_back(ct
     Ok(())
 }
 
+pub(super) async fn one_that_is_missing_after_a_wipe_is_held_too(ctx: &ClientCtx) -> CaseResult {
+    let service = ctx.service("orders")?;
+    let ((alone, owners_way), (user, views_way)) = (ctx.cuttable().await?, ctx.cuttable().await?);
+    let others = ctx.client().await?;
+    let mut owners = vec![ctx.owner(&alone, &service, FLEET[0], ctx.short()).await?];
+    for id in &FLEET[1..] {
+        owners.push(ctx.owner(&others, &service, id, ctx.short()).await?);
+    }
+    let view = user.service(service.clone());
+    shows(&view, ctx.soon(), "the fleet", |snapshot| is_exactly(snapshot, &FLEET)).await?;
+    always(
+        &view,
+        "a registry that has forgotten is believed",
+        |snapshot| is_routable(snapshot, FLEET[0]),
+        async {
+            views_way.cut();
+            owners_way.cut();
+            ctx.registry().wipe().await?;
+            let reader = ctx.registry().client().await?;
+            let patience = ctx.registry().patience(ctx.repaired_within(ctx.ttl()));
+            while ctx.registry().list(&reader, &service).await?.instances.len() < FLEET.len() - 1 {
+                patience.pause(|| "the registry is not filled again".to_owned()).await?;
+            }
+            views_way.heal();
+            let held = |snapshot: &Snapshot| {
+                snapshot.is_held(FLEET[0])
+                    && matches!(
+                        snapshot.protection,
+                        Protection::Held { kind: HoldKind::NewOrigin, count: 1, .. }
+                    )
+            };
+            shows(&view, ctx.registry().recovery(), "that it is held", held).await?;
+            owners_way.heal();
+            let bound = ctx.back_within(ctx.ttl()) + ctx.soon();
+            shows(&view, bound, "the fleet, live and not held", |snapshot| is_live(snapshot, &FLEET)).await
+        },
+    )
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn mass_expiry_of_dead_processes_is_applied_after_the_probes(ctx: &ClientCtx) -> CaseResult {
     let service = ctx.service("orders")?;
     let mut fleet = fleet(ctx, &service).await?;

@@ -199,7 +199,7 @@ pub(super) async fn thousand_views_share_one_watch(ctx: &ClientCtx) -> CaseResul
     let (user, tap) = ctx.tapped().await?;
     let views: Vec<_> = (0..1000).map(|_| user.service(service.clone())).collect();
     let client = ctx.client().await?;
-    let _owner = ctx.owner(&client, &service, "one", ctx.medium()).await?;
+    let owner = ctx.owner(&client, &service, "one", ctx.medium()).await?;
     for view in &views {
         shows(view, ctx.soon(), "the instance", |snapshot| is_live(snapshot, &["one"])).await?;
     }
@@ -214,6 +214,9 @@ pub(super) async fn thousand_views_share_one_watch(ctx: &ClientCtx) -> CaseResul
         ensure_eq!(tap.watches(), (1, 0), "30 s after its last user a watch is still open");
         let again = user.service(service);
         shows(&again, ctx.soon(), "the instance", |snapshot| is_live(snapshot, &["one"])).await?;
+        owner.registration.update(Patch::new().weight(3)).await?;
+        let changed = |snapshot: &Snapshot| snapshot.get("one").is_some_and(|one| one.weight == 3.into());
+        shows(&again, ctx.soon(), "a change, after it has begun anew", changed).await?;
     }
     Ok(())
 }
