@@ -58,7 +58,10 @@ fn ghost(id: &InstanceId, lives: &Lives, sights: &[Sight], bounds: &Bounds, now:
                 Some(_) if end.max(sight.at) > too_late => {
                     return Some((Rule::NoGhosts, id.clone(), too_late.max(sight.at)));
                 }
-                Some(shown) => seen |= shown.incarnation == removal.pair.incarnation,
+                Some(shown) => {
+                    seen |= shown.incarnation == removal.pair.incarnation;
+                    gone = false;
+                }
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The whole system on paused time: twenty owners, five views, one registry, and everything that can go wrong.
 //!
-//! `CALLSIGN_SIM_SEEDS` says how many seeds are run (20 unless told); `CALLSIGN_SIM_SEED` runs one of them.
+//! `CALLSIGN_SIM_SEEDS` says how many seeds are run (20 unless told); `CALLSIGN_SIM_SEED` runs one of them. A seed decides
+//! the schedule and all dice but one: in which order tokio wakes the tasks that become ready at the same instant. A
+//! failure that does not come back at once comes back within a few runs.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 

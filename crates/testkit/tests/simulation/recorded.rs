@@ -49,6 +49,7 @@ impl Registry for Recorded {
     async fn renew(&self, record: &Record) -> Result<Receipt> {
         self.alive()?;
         let receipt = self.inner.renew(record).await?;
+        self.alive()?;
         if self.lapsed.swap(false, Ordering::SeqCst) {
             self.history.registers(record.instance.id(), record.pair()).acknowledged();
         }
