@@ -17,8 +17,8 @@ pub enum Fault {
     Stale,
     /// Writes happen, and their acknowledgement does not arrive.
     LostAcknowledgement,
-    /// Every second of the instances that are there when the fault begins is missing from every listing, which
-    /// claims to be whole: a registry that answers before it has finished to start. No honest registry does this; no
+    /// Two of three instances that are there when the fault begins are missing from every listing, which claims to
+    /// be whole: a registry that answers before it has finished to start. No honest registry does this; no
     /// view should suffer from it.
     Partial,
 }

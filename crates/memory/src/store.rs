@@ -91,7 +91,7 @@ impl Store {
             state.past.get_or_insert(past);
         }
         if fault == Fault::Partial {
-            self.state().hide_half();
+            self.state().hide_most();
         }
         self.0.faults.send_modify(|faults| faults.0.push(fault));
         if fault == Fault::Unavailable {
@@ -320,10 +320,11 @@ impl State {
         }
     }
 
-    fn hide_half(&mut self) {
+    fn hide_most(&mut self) {
         for service in self.services.values_mut() {
             let listed = service.list();
-            self.hidden.extend(listed.instances.iter().step_by(2).map(|instance| instance.key.clone()));
+            let hidden = listed.instances.iter().enumerate().filter(|(nth, _)| nth % 3 != 0);
+            self.hidden.extend(hidden.map(|(_, instance)| instance.key.clone()));
         }
     }
 

@@ -102,7 +102,7 @@ async fn a_lost_acknowledgement_hides_a_write_that_happened() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn partial_hides_half_and_claims_to_be_whole() {
+async fn partial_hides_most_and_claims_to_be_whole() {
     let (store, memory) = two_registered().await;
     let _partial = store.inject(Fault::Partial);
     let seen = memory.list(&orders(), Read::Quorum).await.unwrap();

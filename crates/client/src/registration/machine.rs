@@ -79,6 +79,10 @@ pub(crate) struct Registrar {
     tried: bool,
     /// The pair of the last acknowledged register; from then on the incarnation stands.
     written: Option<Pair>,
+    /// What that write carried.
+    acknowledged: Option<Arc<Instance>>,
+    /// The registry refuses the change that is wanted: the former record is renewed meanwhile.
+    refused: Refused,
     /// Since when the registry has had the record without a gap.
     since: Option<Instant>,
     /// The last proof that the registry has the record, or the start.
@@ -93,6 +97,14 @@ pub(crate) struct Registrar {
     gone: bool,
 }
 
+/// Whether the registry has refused a change for good, and what has its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    No,
+    RenewFormer,
+    TryChange,
+}
+
 impl Registrar {
     /// A registration of `instance`, whose pair is its first.
     pub(crate) fn new(instance: Instance, ttl: Ttl, now: Instant) -> Self {
@@ -105,6 +117,8 @@ impl Registrar {
             in_flight: None,
             tried: false,
             written: None,
+            acknowledged: None,
+            refused: Refused::No,
             since: None,
             proven_at: now,
             granted: ttl.get(),
@@ -202,8 +216,16 @@ impl Registrar {
     }
 
     fn succeeded(&mut self, verb: Verb, pair: Pair, now: Instant) {
+        if self.refused == Refused::RenewFormer && verb == Verb::Renew {
+            // The former record lives on; now the change has its turn again.
+            self.refused = Refused::TryChange;
+            self.due_at = now;
+            return;
+        }
         if verb == Verb::Register {
             self.written = Some(pair);
+            self.acknowledged = (pair == self.desired.pair()).then(|| self.desired.clone());
+            self.refused = Refused::No;
             self.since.get_or_insert(now);
         }
         if let Some(since) = self.since
@@ -229,6 +251,9 @@ impl Registrar {
             _ => {}
         }
         if error.retry() == Retry::Permanent {
+            let has_former = self.since.is_some() && self.acknowledged.is_some();
+            self.refused =
+                if verb == Verb::Register && has_former { Refused::RenewFormer } else { Refused::No };
             self.due_at = now + self.cap();
             self.show(RegistrationState::Rejected(error));
         } else {
@@ -316,7 +341,8 @@ impl Registrar {
         let pair = self.desired.pair();
         (instance.incarnation, instance.seq) = (pair.incarnation, pair.seq.saturating_add(1));
         self.desired = Arc::new(instance);
-        if matches!(self.state, RegistrationState::Registered { .. }) {
+        if matches!(self.state, RegistrationState::Registered { .. }) || self.refused != Refused::No {
+            self.refused = Refused::No;
             self.due_at = now;
         }
     }
@@ -361,16 +387,66 @@ impl Registrar {
         if self.in_flight.is_some() {
             return None;
         }
+        let mut instance = &self.desired;
         let (verb, timeout) = if let Some(leaving) = &mut self.leaving {
             leaving.next(now)?
         } else if now < self.due_at {
             return None;
+        } else if let (Refused::RenewFormer, Some(_), Some(former)) =
+            (self.refused, self.since, &self.acknowledged)
+        {
+            instance = former;
+            (Verb::Renew, Duration::MAX)
         } else if self.must_register() {
             (Verb::Register, Duration::MAX)
         } else {
             (Verb::Renew, Duration::MAX)
         };
-        let record = Record::new(self.desired.clone(), self.ttl);
+        let record = Record::new(instance.clone(), self.ttl);
         Some(Write { verb, record, timeout: timeout.min(self.cap()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_is_refused_leaves_the_former_record_alive_and_is_tried_again() {
+        let now = Instant::now();
+        let instance = Instance::builder("orders").id("a").endpoint("http://127.0.0.1:1");
+        let instance = instance.pair(Pair::new(7, 1)).build().unwrap();
+        let mut machine = Registrar::new(instance.clone(), Ttl::default(), now);
+        let mut renewed = Vec::new();
+        let mut tried = 0;
+        machine.step(Input::Tick, now);
+        machine.step(Input::Answer(Ok(Receipt::new(Ttl::default().get()))), now);
+        let mut outputs = machine.step(Input::Update(instance), now);
+        let mut now = now;
+        while now.duration_since(machine.proven_at) < Ttl::default().get() && tried < 10 {
+            let write = outputs.into_iter().find_map(|output| match output {
+                Output::Write(write) => Some(write),
+                _ => None,
+            });
+            let answer = match write.map(|write| (write.verb, write.record.pair())) {
+                Some((Verb::Renew, pair)) => {
+                    renewed.push(pair);
+                    Ok(Receipt::new(Ttl::default().get()))
+                }
+                Some(_) => {
+                    tried += 1;
+                    Err(Error::limit_exceeded("too large"))
+                }
+                None => {
+                    now = machine.wake_at().unwrap();
+                    outputs = machine.step(Input::Tick, now);
+                    continue;
+                }
+            };
+            outputs = machine.step(Input::Answer(answer), now);
+        }
+        assert_eq!(tried, 10, "the lease has ended meanwhile");
+        assert!(renewed.len() >= 9 && renewed.iter().all(|pair| *pair == Pair::new(7, 1)), "{renewed:?}");
+        assert!(matches!(machine.state, RegistrationState::Rejected(_)));
     }
 }

@@ -21,6 +21,8 @@ enum Mood {
     Silent,
     LosesAnswers,
     Refuses,
+    /// Refuses what is new, and renews what is there.
+    Full,
 }
 
 struct World {
@@ -87,11 +89,9 @@ impl World {
     fn take(&mut self, write: Write) {
         assert!(self.in_flight.is_none(), "one write at a time");
         let pair = write.record.pair();
-        assert!(
-            self.sent.is_none_or(|sent| pair >= sent),
-            "pairs never go back: {pair} after {:?}",
-            self.sent
-        );
+        // A renewal may be of the former record, while the registry refuses the change.
+        let back = write.verb != Verb::Renew && self.sent.is_some_and(|sent| pair < sent);
+        assert!(!back, "pairs never go back: {pair} after {:?}", self.sent);
         if let Some(acknowledged) = self.acknowledged {
             assert_eq!(
                 pair.incarnation, acknowledged.incarnation,
@@ -105,7 +105,7 @@ impl World {
                 "nobody who leaves is registered again: {write:?}"
             );
         }
-        self.sent = Some(pair);
+        self.sent = self.sent.max(Some(pair));
         let answers_at = self.now + write.timeout.mul_f64(self.rng.f64() * 0.9);
         self.in_flight = Some((write, answers_at));
     }
@@ -133,7 +133,9 @@ impl World {
             return;
         };
         self.now = at;
-        let happens = !matches!(self.mood, Mood::Down | Mood::Refuses)
+        let full = self.mood == Mood::Full && write.verb == Verb::Register;
+        let happens = !full
+            && !matches!(self.mood, Mood::Down | Mood::Refuses)
             && (self.mood != Mood::Silent || self.rng.bool());
         let outcome = if happens { self.apply(&write) } else { Ok(()) };
         let answer: Result<Receipt> = match self.mood {
@@ -143,7 +145,8 @@ impl World {
                 self.now = self.now.max(at);
                 Err(Error::timeout("no answer").with_outcome_unknown())
             }
-            Mood::Fine => outcome.map(|()| Receipt::new(TTL)),
+            Mood::Full if full => Err(Error::limit_exceeded("full")),
+            Mood::Fine | Mood::Full => outcome.map(|()| Receipt::new(TTL)),
         };
         if answer.is_ok() && write.verb != Verb::Deregister {
             self.last_success = self.now;
@@ -193,7 +196,8 @@ impl World {
     }
 
     fn disturb(&mut self) {
-        let moods = [Mood::Fine, Mood::Fine, Mood::Down, Mood::Silent, Mood::LosesAnswers, Mood::Refuses];
+        let moods =
+            [Mood::Fine, Mood::Fine, Mood::Down, Mood::Silent, Mood::LosesAnswers, Mood::Refuses, Mood::Full];
         match self.rng.u8(..100) {
             0..50 => {
                 self.mood = moods[self.rng.usize(..moods.len())];

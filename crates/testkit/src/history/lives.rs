@@ -11,6 +11,7 @@ use super::{Action, Operation};
 /// its removal begins, or its lease may run out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Life {
+    pub(super) incarnation: u64,
     pub(super) from: Instant,
     pub(super) until: Option<Instant>,
 }
@@ -45,7 +46,7 @@ impl Lives {
                 self.written = self.written.max(Some(pair));
                 self.uncertain = false;
                 if !self.is_live() {
-                    self.spans.push(Life { from: at, until: None });
+                    self.spans.push(Life { incarnation: pair.incarnation, from: at, until: None });
                 }
             }
             (Action::Register(_), None) => self.uncertain = true,
