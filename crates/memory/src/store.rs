@@ -57,7 +57,8 @@ struct Past {
     as_of: Instant,
     epoch: u64,
     revision: u64,
-    services: HashMap<ServiceKey, Listed>,
+    /// Each service with its own revision, as a healthy listing would carry it.
+    services: HashMap<ServiceKey, (Listed, u64)>,
 }
 
 /// The stores that handles of this process share by name; each is gone with its last handle.
@@ -193,9 +194,10 @@ impl Store {
         let faults = self.faults();
         let mut state = self.state();
         if let Some(past) = state.past.as_ref().filter(|_| faults.has(Fault::Stale)) {
-            let listed = past.services.get(service).cloned().unwrap_or_else(Listed::nothing);
+            let (listed, revision) =
+                past.services.get(service).cloned().unwrap_or_else(|| (Listed::nothing(), past.revision));
             return Listing::new(source.clone(), Authority::Stale, listed.instances.to_vec())
-                .at(past.epoch, past.revision)
+                .at(past.epoch, revision)
                 .with_as_of(past.as_of)
                 .with_skipped(listed.skipped);
         }
@@ -329,7 +331,9 @@ impl State {
     }
 
     fn freeze(&mut self) -> Past {
-        let services = self.services.iter_mut().map(|(key, service)| (key.clone(), service.list())).collect();
+        let frozen =
+            |(key, service): (&ServiceKey, &mut Service)| (key.clone(), (service.list(), service.revision()));
+        let services = self.services.iter_mut().map(frozen).collect();
         Past { as_of: Instant::now(), epoch: self.epoch, revision: self.revision, services }
     }
 }

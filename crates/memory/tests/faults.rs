@@ -92,6 +92,22 @@ async fn stale_shows_the_past_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_past_is_never_newer_than_the_present_of_an_unchanged_service() {
+    let (store, memory) = two_registered().await;
+    let other = Instance::builder("payments").id("x").endpoint("http://127.0.0.1:2").build().unwrap();
+    memory.register(&Record::new(other, Ttl::default())).await.unwrap();
+    let nowhere = ServiceKey::new("nowhere").unwrap();
+    for service in [orders(), nowhere] {
+        let before = memory.list(&service, Read::Quorum).await.unwrap().revision;
+        let stale = store.inject(Fault::Stale);
+        let during = memory.list(&service, Read::Quorum).await.unwrap().revision;
+        stale.heal();
+        let after = memory.list(&service, Read::Quorum).await.unwrap().revision;
+        assert_eq!((during, after), (before, before), "{service}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_acknowledgement_hides_a_write_that_happened() {
     let (store, memory) = two_registered().await;
     let lost = store.inject(Fault::LostAcknowledgement);
