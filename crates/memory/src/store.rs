@@ -155,7 +155,9 @@ impl Store {
     }
 
     pub(crate) fn listen(&self, events: Events) {
-        self.state().listeners.push(events);
+        let mut state = self.state();
+        state.forget_orphans();
+        state.listeners.push(events);
     }
 
     pub(crate) fn put(&self, record: &Record) -> Result<LostSignal> {
@@ -176,7 +178,9 @@ impl Store {
         let mut state = self.state();
         let now = Instant::now();
         state.expire(&record.key().service, now, true);
-        state.service(&record.key().service).renew(record, now)
+        let renewed = state.service(&record.key().service).renew(record, now);
+        state.forget_if_idle(&record.key().service);
+        renewed
     }
 
     pub(crate) fn remove(&self, record: &Record) -> Result<()> {
@@ -254,7 +258,7 @@ impl Store {
     fn tell(&self, kind: EventKind, cause: Option<&Error>) {
         let listeners = {
             let mut state = self.state();
-            state.listeners.retain(Events::has_owner);
+            state.forget_orphans();
             state.listeners.clone()
         };
         for events in listeners {
@@ -322,6 +326,11 @@ impl State {
         }
     }
 
+    /// Forgets the listeners whose handle is gone.
+    fn forget_orphans(&mut self) {
+        self.listeners.retain(Events::has_owner);
+    }
+
     fn hide_most(&mut self) {
         for service in self.services.values_mut() {
             let listed = service.list();
@@ -335,5 +344,34 @@ impl State {
             |(key, service): (&ServiceKey, &mut Service)| (key.clone(), (service.list(), service.revision()));
         let services = self.services.iter_mut().map(frozen).collect();
         Past { as_of: Instant::now(), epoch: self.epoch, revision: self.revision, services }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use callsign_core::{ErrorKind, Ttl};
+
+    use super::*;
+    use crate::Memory;
+
+    #[test]
+    fn a_living_store_forgets_the_handles_that_were_dropped() {
+        let store = Store::new();
+        let kept = Memory::new(store.clone(), "kept");
+        for _ in 0..100 {
+            drop(Memory::new(store.clone(), "brief"));
+        }
+        let last = Memory::new(store.clone(), "last");
+        assert_eq!(store.state().listeners.len(), 2);
+        drop((kept, last));
+    }
+
+    #[tokio::test]
+    async fn renewing_what_is_not_there_leaves_nothing_behind() {
+        let store = Store::new();
+        let instance = Instance::builder("orders").id("a").endpoint("http://127.0.0.1:1").build().unwrap();
+        let error = store.renew(&Record::new(instance, Ttl::default())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(store.state().services.is_empty());
     }
 }
