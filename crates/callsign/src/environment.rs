@@ -21,7 +21,7 @@ const IGNORED_PREFIXES: [&str; 2] = ["CALLSIGN_TEST_", "CALLSIGN_SIM_"];
 /// Keys at the top level that are names: `CALLSIGN_NAMESPACE=42` is not a number.
 const NAMES: [&str; 3] = ["registry", "namespace", "group"];
 /// Keys of this name or with this ending hold credentials.
-const CREDENTIALS: [&str; 6] = ["password", "passphrase", "token", "secret", "key", "user"];
+const CREDENTIALS: [&str; 7] = ["password", "passphrase", "token", "secret", "key", "user", "username"];
 
 /// The `CALLSIGN_*` variables that are set. An empty one counts as not set.
 pub(crate) struct Environment(BTreeMap<String, String>);
@@ -139,6 +139,12 @@ mod tests {
         assert_eq!(found("registries.main.endpoints").as_array().unwrap().len(), 2);
         assert_eq!(found("registries.main.retries").to_u128(), Some(3));
         assert_eq!(found("client.protection").to_bool(), Some(false));
+    }
+
+    #[test]
+    fn a_username_of_digits_stays_text() {
+        let figment = read(&[("CALLSIGN_REGISTRIES__MAIN__USERNAME", "007")]);
+        assert_eq!(figment.find_value("registries.main.username").unwrap().as_str(), Some("007"));
     }
 
     #[test]
