@@ -18,9 +18,9 @@ pub(crate) struct Tool {
 
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// Built from crates.io: 1 min 35 s on two cores.
+    /// Built from source by `cargo install`.
     Crate,
-    /// A binary in a Python wheel from the Python package index.
+    /// A binary in a Python wheel, by `pip`: nothing is built.
     Wheel,
 }
 
