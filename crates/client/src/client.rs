@@ -179,11 +179,12 @@ impl Client {
         let registrations = {
             let mut state = self.0.state();
             state.closed = true;
-            std::mem::take(&mut state.registrations)
+            // Not taken out: a second call waits for the same registrations before it closes the backend below them.
+            state.registrations.known.clone()
         };
-        let leaving = registrations.known.into_iter().map(|registration| registration.deregister(deadline));
+        let leaving = registrations.into_iter().map(|registration| registration.deregister(deadline));
         // Each keeps the deadline by itself; this one is against a runtime that is too busy to notice.
-        let _ = timeout(deadline + CLOSE_WITHIN, futures::future::join_all(leaving)).await;
+        let _ = timeout(deadline.saturating_add(CLOSE_WITHIN), futures::future::join_all(leaving)).await;
         within("close", CLOSE_WITHIN, async { self.0.with.backend.close().await }).await
     }
 }

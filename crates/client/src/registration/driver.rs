@@ -7,7 +7,7 @@ use callsign_core::{Backend, EventKind, LostSignal, Pair, Receipt, Result};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::machine::{Input, Output, Registrar, Verb, Write};
 use super::{Departure, Patch, RegistrationState};
@@ -30,7 +30,10 @@ pub(crate) enum Command {
 #[derive(Debug, Clone)]
 pub(crate) struct Shown {
     pub(crate) state: RegistrationState,
+    /// Grows with each new state.
+    pub(crate) seq: u64,
     pub(crate) written: Option<Pair>,
+    pub(crate) refused: Option<Pair>,
 }
 
 pub(crate) struct Driver {
@@ -58,20 +61,16 @@ impl Driver {
                     Output::Write(write) => call = Some(start(self.backend.clone(), write)),
                     Output::State(state) => self.show(state),
                     Output::Gone(departure) => {
-                        for done in waiting {
-                            // Who no longer waits for the end does not need to be told.
-                            let _ = done.send(departure.clone());
-                        }
-                        return;
+                        return self.tell_the_end(waiting, &departure);
                     }
                 }
             }
-            self.show_written();
+            self.show_pairs();
             let wake_at = self.machine.wake_at();
             input = tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
-                    None => return self.farewell().await,
+                    None => return self.farewell(call).await,
                     Some(Command::Update(patch, answer)) => self.patch(patch, answer),
                     Some(Command::Leave { notice, deadline, done }) => {
                         waiting.push(done);
@@ -116,18 +115,47 @@ impl Driver {
     fn show(&self, state: RegistrationState) {
         let key = self.machine.desired().key.clone();
         self.events.publish(ClientEvent::Registration { key, state: state.clone() });
-        self.shown.send_modify(|shown| shown.state = state);
+        self.shown.send_modify(|shown| {
+            shown.state = state;
+            shown.seq += 1;
+        });
     }
 
-    fn show_written(&self) {
-        let written = self.machine.written();
-        self.shown.send_if_modified(|shown| std::mem::replace(&mut shown.written, written) != written);
+    fn show_pairs(&self) {
+        let now = (self.machine.written(), self.machine.refused());
+        self.shown.send_if_modified(|shown| {
+            let before = (shown.written, shown.refused);
+            (shown.written, shown.refused) = now;
+            before != now
+        });
+    }
+
+    /// Tells everybody who waits for the end, also those who have asked for it a moment too late.
+    fn tell_the_end(&mut self, mut waiting: Vec<oneshot::Sender<Departure>>, departure: &Departure) {
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Leave { done, .. } = command {
+                waiting.push(done);
+            }
+        }
+        for done in waiting {
+            // Who no longer waits does not need to be told.
+            let _ = done.send(departure.clone());
+        }
     }
 
     /// The handle was dropped: one delete, bounded in time, and nothing else.
-    async fn farewell(self) {
+    async fn farewell(self, call: Option<Call>) {
+        let deadline = Instant::now() + FAREWELL;
+        match (call, self.machine.in_flight()) {
+            // What was sent and not answered could be applied after the delete: its answer is waited for, half of the
+            // time at the most.
+            (Some(call), Some(Verb::Register)) => drop(timeout(FAREWELL / 2, call).await),
+            (call, _) => drop(call),
+        }
         if let Some(record) = self.machine.farewell() {
-            let write = Write { verb: Verb::Deregister, record, timeout: FAREWELL };
+            let timeout = deadline.saturating_duration_since(Instant::now());
+            let write = Write { verb: Verb::Deregister, record, timeout };
             // Without a handle there is nobody to tell; the lease ends by itself.
             let _ = start(self.backend.clone(), write).await;
         }

@@ -22,9 +22,13 @@ pub(crate) struct Leaving {
     last_error: Option<Error>,
 }
 
+/// No notice and no deadline is longer: what is meant for ever must not overflow a clock.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 impl Leaving {
     /// Starts to leave. `seen`: whether anybody can have seen the registration; otherwise nobody needs notice.
     pub(crate) fn new(notice: Duration, deadline: Duration, seen: bool, now: Instant) -> Self {
+        let (notice, deadline) = (notice.min(LONGEST), deadline.min(LONGEST));
         let delete_at = if seen { now + notice.min(deadline) } else { now };
         Self {
             delete_at,
@@ -39,6 +43,7 @@ impl Leaving {
 
     /// Leaves earlier than it was going to, never later.
     pub(crate) fn hurry(&mut self, notice: Duration, deadline: Duration, now: Instant) {
+        let (notice, deadline) = (notice.min(LONGEST), deadline.min(LONGEST));
         self.deadline = self.deadline.min(now + deadline);
         self.delete_at = self.delete_at.min(now + notice.min(deadline));
         self.delete_due = self.delete_due.min(self.delete_at.max(now));
@@ -94,19 +99,25 @@ impl Leaving {
                 .get_or_insert_with(|| Err(in_vain("`Draining` was not written", self.last_error.as_ref())));
             Some((Verb::Deregister, left))
         } else if self.announced.is_none() && now >= self.announce_due {
-            Some((Verb::Register, left))
+            Some((Verb::Register, left.min(self.delete_due.saturating_duration_since(now))))
         } else {
             None
         }
     }
 
-    /// When there is something to do, while no write is under way.
-    pub(crate) fn due_at(&self) -> Instant {
-        if self.announced.is_none() { self.announce_due.min(self.delete_due) } else { self.delete_due }
+    /// Whether it is time to delete, whatever else is under way.
+    pub(crate) fn overtakes(&self, under_way: Verb, now: Instant) -> bool {
+        under_way != Verb::Deregister && now >= self.delete_due
     }
 
-    pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
+    /// When there is something to do.
+    pub(crate) fn wake_at(&self, under_way: Option<Verb>) -> Instant {
+        let due = match under_way {
+            Some(Verb::Deregister) => self.deadline,
+            None if self.announced.is_none() => self.announce_due.min(self.delete_due),
+            _ => self.delete_due,
+        };
+        due.min(self.deadline)
     }
 
     /// The end, once it is reached. `lease_ends_at`: how long the record can stay without a delete.

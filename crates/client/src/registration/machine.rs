@@ -11,6 +11,7 @@ use callsign_core::{
 };
 use tokio::time::Instant;
 
+use super::lease::Lease;
 use super::leaving::Leaving;
 use super::{Departure, RegistrationState};
 
@@ -74,35 +75,27 @@ pub(crate) struct Registrar {
     /// Whether `state` was shown since it was last set.
     shown: bool,
     backoff: Backoff,
-    in_flight: Option<(Verb, Pair)>,
+    in_flight: Option<(Verb, Arc<Instance>)>,
     /// Whether any write was started: the registry may know us.
     tried: bool,
     /// The pair of the last acknowledged register; from then on the incarnation stands.
     written: Option<Pair>,
-    /// What that write carried.
-    acknowledged: Option<Arc<Instance>>,
-    /// The registry refuses the change that is wanted: the former record is renewed meanwhile.
-    refused: Refused,
-    /// Since when the registry has had the record without a gap.
-    since: Option<Instant>,
-    /// The last proof that the registry has the record, or the start.
-    proven_at: Instant,
-    /// How long a proof lasts.
-    granted: Duration,
+    /// What the registry has, as far as is known: what that write carried.
+    former: Option<Arc<Instance>>,
+    /// A change did not get through: before it is tried again, the former record is kept alive.
+    former_turn: bool,
+    /// The change that the registry refuses for good.
+    refused: Option<Pair>,
+    /// A newer owner's pair that was in the way after the first success.
+    fenced_by: Option<Pair>,
+    lease: Lease,
+    /// Grows with each loss, until a renewal proves that the record stays.
+    losses: Backoff,
     /// When the next write is due, if none is under way.
     due_at: Instant,
     /// How often a former owner's pair stood in the way of the first write.
     collisions: u32,
     leaving: Option<Leaving>,
-    gone: bool,
-}
-
-/// Whether the registry has refused a change for good, and what has its turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refused {
-    No,
-    RenewFormer,
-    TryChange,
 }
 
 impl Registrar {
@@ -117,15 +110,15 @@ impl Registrar {
             in_flight: None,
             tried: false,
             written: None,
-            acknowledged: None,
-            refused: Refused::No,
-            since: None,
-            proven_at: now,
-            granted: ttl.get(),
+            former: None,
+            former_turn: false,
+            refused: None,
+            fenced_by: None,
+            lease: Lease::new(ttl.get(), now),
+            losses: Backoff::new(BACKOFF_BASE, (ttl.get() / 3).min(BACKOFF_CAP)),
             due_at: now,
             collisions: 0,
             leaving: None,
-            gone: false,
         }
     }
 
@@ -139,26 +132,36 @@ impl Registrar {
         self.written
     }
 
+    /// The change that the registry refuses for good, if there is one.
+    pub(crate) fn refused(&self) -> Option<Pair> {
+        self.refused
+    }
+
+    /// What is under way.
+    pub(crate) fn in_flight(&self) -> Option<Verb> {
+        self.in_flight.as_ref().map(|(verb, _)| *verb)
+    }
+
     /// The write to make when the handle is dropped without a word, if the registry may know us.
     pub(crate) fn farewell(&self) -> Option<Record> {
-        (self.tried && !self.gone).then(|| Record::new(self.desired.clone(), self.ttl))
+        (self.tried && !self.is_gone()).then(|| Record::new(self.desired.clone(), self.ttl))
     }
 
     /// When to call with [`Input::Tick`] if nothing else happens before.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        let idle = self.in_flight.is_none();
+        let due_at = self.in_flight.is_none().then_some(self.due_at);
         match (&self.leaving, &self.state) {
-            (Some(leaving), _) if idle => Some(leaving.due_at().min(leaving.deadline())),
-            (Some(leaving), _) => Some(leaving.deadline()),
-            (None, RegistrationState::Suspect { expires_at, .. }) if !idle => Some(*expires_at),
-            (None, RegistrationState::Suspect { expires_at, .. }) => Some(self.due_at.min(*expires_at)),
-            (None, _) => idle.then_some(self.due_at),
+            (Some(leaving), _) => Some(leaving.wake_at(self.in_flight())),
+            (None, RegistrationState::Suspect { expires_at, .. }) => {
+                due_at.into_iter().chain([*expires_at]).min()
+            }
+            (None, _) => due_at,
         }
     }
 
     /// One step. Pure: the same inputs at the same times give the same outputs, but for the dice of the back-off.
     pub(crate) fn step(&mut self, input: Input, now: Instant) -> Vec<Output> {
-        if self.gone {
+        if self.is_gone() {
             return Vec::new();
         }
         match input {
@@ -172,11 +175,10 @@ impl Registrar {
         self.expire(now);
         let mut outputs = Vec::new();
         if let Some(departure) = self.departure(now) {
-            self.gone = true;
             self.show(RegistrationState::Gone);
             outputs.push(Output::Gone(departure));
         } else if let Some(write) = self.next_write(now) {
-            self.in_flight = Some((write.verb, write.record.pair()));
+            self.in_flight = Some((write.verb, write.record.instance.clone()));
             self.tried = true;
             outputs.push(Output::Write(write));
         }
@@ -186,81 +188,114 @@ impl Registrar {
         outputs
     }
 
+    fn is_gone(&self) -> bool {
+        matches!(self.state, RegistrationState::Gone)
+    }
+
     fn show(&mut self, state: RegistrationState) {
         self.state = state;
         self.shown = false;
     }
 
     fn answered(&mut self, answer: Result<Receipt>, now: Instant) {
-        let Some((verb, pair)) = self.in_flight.take() else {
+        let Some((verb, sent)) = self.in_flight.take() else {
             return;
         };
-        if let Ok(receipt) = &answer
-            && verb != Verb::Deregister
-        {
-            self.proven_at = now;
-            self.granted = receipt.ttl.max(Duration::from_secs(1));
+        match &answer {
+            Ok(receipt) if verb != Verb::Deregister => self.lease.prove(receipt.ttl, now),
+            Err(error) if verb != Verb::Deregister && error.outcome_unknown() => {
+                self.lease.may_have_been_extended(now);
+            }
+            _ => {}
         }
-        if answer.is_ok() {
-            self.backoff.reset();
-        }
+        let current = sent.pair() == self.desired.pair();
         if let Some(leaving) = &mut self.leaving {
-            let current = pair == self.desired.pair();
             leaving.answered(verb, current, answer, &mut self.backoff, now);
             return;
         }
         match answer {
-            Ok(_) => self.succeeded(verb, pair, now),
-            Err(error) => self.failed(verb, error, now),
+            Ok(_) => self.succeeded(verb, sent, now),
+            Err(error) => self.failed(verb, current, error, now),
         }
     }
 
-    fn succeeded(&mut self, verb: Verb, pair: Pair, now: Instant) {
-        if self.refused == Refused::RenewFormer && verb == Verb::Renew {
-            // The former record lives on; now the change has its turn again.
-            self.refused = Refused::TryChange;
-            self.due_at = now;
-            return;
+    fn succeeded(&mut self, verb: Verb, sent: Arc<Instance>, now: Instant) {
+        let kept_former = std::mem::take(&mut self.former_turn);
+        if !kept_former {
+            self.backoff.reset();
+            self.refused = None;
         }
-        if verb == Verb::Register {
-            self.written = Some(pair);
-            self.acknowledged = (pair == self.desired.pair()).then(|| self.desired.clone());
-            self.refused = Refused::No;
-            self.since.get_or_insert(now);
+        if verb == Verb::Renew {
+            self.losses.reset();
+        } else {
+            self.written = Some(sent.pair());
+            self.former = Some(sent);
+            self.lease.begin(now);
         }
-        if let Some(since) = self.since
-            && !matches!(self.state, RegistrationState::Registered { .. })
+        self.outrank_who_was_in_the_way();
+        let settled = matches!(self.state, RegistrationState::Registered { .. }) || self.refused.is_some();
+        if let Some(since) = self.lease.since()
+            && !settled
         {
             self.show(RegistrationState::Registered { since });
         }
-        self.due_at = if self.must_register() { now } else { now + self.granted / 3 };
+        self.due_at = if self.must_register() { now } else { now + self.lease.granted() / 3 };
+    }
+
+    /// The registry has let go of a newer owner's record, and views may still remember it: they believe ours only with
+    /// a higher pair.
+    fn outrank_who_was_in_the_way(&mut self) {
+        if let Some(rival) = self.fenced_by.take()
+            && rival >= self.desired.pair()
+        {
+            Arc::make_mut(&mut self.desired).incarnation = rival.incarnation.saturating_add(1);
+        }
     }
 
     /// Whether the next write tells the registry everything: it does not know, has lost it, or knows an older state.
     fn must_register(&self) -> bool {
-        self.since.is_none() || self.written != Some(self.desired.pair())
+        self.lease.since().is_none() || self.written != Some(self.desired.pair())
     }
 
-    fn failed(&mut self, verb: Verb, error: Error, now: Instant) {
+    fn failed(&mut self, verb: Verb, current: bool, error: Error, now: Instant) {
+        self.former_turn = verb == Verb::Register && current && self.has_other_former();
         match (error.kind(), error.holder()) {
             (ErrorKind::NotFound, _) if verb == Verb::Renew => return self.lost(error, now),
             (ErrorKind::Conflict, Some(holder)) if self.written.is_none() => {
                 return self.collide(holder, error, now);
             }
-            (ErrorKind::Conflict, _) => self.since = None,
+            // Our own later write, whose answer was lost.
+            (ErrorKind::Conflict, Some(holder)) if self.is_own(holder) => {
+                self.due_at = now;
+                return;
+            }
+            (ErrorKind::Conflict, holder) => {
+                self.fenced_by = self.fenced_by.max(holder);
+                self.former_turn = false;
+                self.lease.end();
+            }
             _ => {}
         }
         if error.retry() == Retry::Permanent {
-            let has_former = self.since.is_some() && self.acknowledged.is_some();
-            self.refused =
-                if verb == Verb::Register && has_former { Refused::RenewFormer } else { Refused::No };
+            if verb == Verb::Register && current {
+                self.refused = Some(self.desired.pair());
+            }
             self.due_at = now + self.cap();
             self.show(RegistrationState::Rejected(error));
         } else {
-            let asked = error.retry_after().unwrap_or_default().min(self.ttl.get());
-            self.due_at = now + self.backoff.next_delay().max(asked);
+            let asked = error.retry_after().unwrap_or_default();
+            self.due_at = now + self.backoff.next_delay().max(asked).min(self.cap());
             self.show_trouble(error, now);
         }
+    }
+
+    fn is_own(&self, pair: Pair) -> bool {
+        pair.incarnation == self.desired.incarnation && pair <= self.desired.pair()
+    }
+
+    /// Whether the registry has, or had, another record of ours than the wanted one.
+    fn has_other_former(&self) -> bool {
+        self.former.as_ref().is_some_and(|former| former.pair() != self.desired.pair())
     }
 
     /// Before the first success the id may still carry a former owner's pair: our incarnation is raised above it. The
@@ -275,7 +310,7 @@ impl Registrar {
 
     /// Shows a failure that time may heal.
     fn show_trouble(&mut self, cause: Error, now: Instant) {
-        let expires_at = self.proven_at + self.granted;
+        let expires_at = self.lease.expires_at();
         let state = match self.state {
             RegistrationState::Pending { attempt, .. } => {
                 RegistrationState::Pending { attempt: attempt.saturating_add(1), cause: Some(cause) }
@@ -285,11 +320,11 @@ impl Registrar {
             RegistrationState::Suspect { since, .. } if now < expires_at => {
                 RegistrationState::Suspect { since, expires_at, cause }
             }
-            _ if now < expires_at && self.since.is_some() => {
+            _ if now < expires_at && self.lease.since().is_some() => {
                 RegistrationState::Suspect { since: now, expires_at, cause }
             }
             _ => {
-                self.since = None;
+                self.lease.end();
                 RegistrationState::Lost { since: now, cause }
             }
         };
@@ -300,15 +335,23 @@ impl Registrar {
         if self.leaving.is_some() || self.written.is_none() {
             return;
         }
-        self.since = None;
+        self.lease.end();
+        self.former_turn = self.refused.is_some() && self.has_other_former();
         if cause.kind() == ErrorKind::Conflict {
+            self.fenced_by = self.fenced_by.max(cause.holder());
             self.due_at = now + self.cap();
             self.show(RegistrationState::Rejected(cause));
-        } else {
-            self.due_at = now + self.spread_after_outage(now);
-            let since = if let RegistrationState::Lost { since, .. } = self.state { since } else { now };
-            self.show(RegistrationState::Lost { since, cause });
+            return;
         }
+        // The first loss is mended at once. A record that is lost again and again has an enemy: not a race to win.
+        let pause = self.losses.next_delay();
+        let pause = if self.losses.attempt() == 1 { Duration::ZERO } else { pause };
+        self.due_at = now + pause.max(self.spread_after_outage(now));
+        if self.refused.is_some() {
+            return;
+        }
+        let since = if let RegistrationState::Lost { since, .. } = self.state { since } else { now };
+        self.show(RegistrationState::Lost { since, cause });
     }
 
     fn ready(&mut self, now: Instant) {
@@ -328,10 +371,7 @@ impl Registrar {
 
     /// The pause before the first write after the registry was away: none after a short outage.
     fn spread_after_outage(&self, now: Instant) -> Duration {
-        if now.duration_since(self.proven_at) <= self.granted {
-            return Duration::ZERO;
-        }
-        jitter((self.ttl.get() / 3).min(SPREAD))
+        if self.lease.outlasted_by(now) { jitter((self.ttl.get() / 3).min(SPREAD)) } else { Duration::ZERO }
     }
 
     fn update(&mut self, mut instance: Instance, now: Instant) {
@@ -341,8 +381,9 @@ impl Registrar {
         let pair = self.desired.pair();
         (instance.incarnation, instance.seq) = (pair.incarnation, pair.seq.saturating_add(1));
         self.desired = Arc::new(instance);
-        if matches!(self.state, RegistrationState::Registered { .. }) || self.refused != Refused::No {
-            self.refused = Refused::No;
+        if matches!(self.state, RegistrationState::Registered { .. }) || self.refused.is_some() {
+            self.refused = None;
+            self.former_turn = false;
             self.due_at = now;
         }
     }
@@ -355,6 +396,10 @@ impl Registrar {
         desired.status = Status::Draining;
         desired.seq = desired.seq.saturating_add(1);
         self.backoff.reset();
+        if self.in_flight() == Some(Verb::Renew) {
+            // Nothing can come of a late renewal that a delete would not undo: nobody waits for it.
+            self.in_flight = None;
+        }
         self.leaving = Some(Leaving::new(notice, deadline, self.written.is_some(), now));
         self.show(RegistrationState::Draining);
     }
@@ -364,12 +409,12 @@ impl Registrar {
         if !self.tried {
             return Some(Departure::clean());
         }
-        leaving.departure(self.proven_at + self.granted, now)
+        leaving.departure(self.lease.may_last_until(), now)
     }
 
     /// The longest pause and the longest wait for an answer.
     fn cap(&self) -> Duration {
-        (self.ttl.get() / 3).min(BACKOFF_CAP)
+        (self.ttl.get().min(self.lease.granted()) / 3).min(BACKOFF_CAP)
     }
 
     /// Notices that the lease has ended without a word from the registry.
@@ -378,29 +423,31 @@ impl Registrar {
             && now >= *expires_at
         {
             let lost = RegistrationState::Lost { since: *expires_at, cause: cause.clone() };
-            self.since = None;
+            self.lease.end();
             self.show(lost);
         }
     }
 
     fn next_write(&mut self, now: Instant) -> Option<Write> {
-        if self.in_flight.is_some() {
-            return None;
+        if let Some(verb) = self.in_flight() {
+            // Who leaves and has given notice does not wait for anything but the delete.
+            self.leaving.as_ref().filter(|leaving| leaving.overtakes(verb, now))?;
+            self.in_flight = None;
         }
         let mut instance = &self.desired;
         let (verb, timeout) = if let Some(leaving) = &mut self.leaving {
             leaving.next(now)?
         } else if now < self.due_at {
             return None;
-        } else if let (Refused::RenewFormer, Some(_), Some(former)) =
-            (self.refused, self.since, &self.acknowledged)
-        {
-            instance = former;
-            (Verb::Renew, Duration::MAX)
-        } else if self.must_register() {
-            (Verb::Register, Duration::MAX)
         } else {
-            (Verb::Renew, Duration::MAX)
+            // What was lost is written again in its former state only if the change cannot have happened.
+            let has_lease = self.lease.since().is_some();
+            let former_turn = self.former_turn && (has_lease || self.refused.is_some());
+            if let Some(former) = self.former.as_ref().filter(|_| former_turn) {
+                instance = former;
+            }
+            let known = has_lease && self.written == Some(instance.pair());
+            (if known { Verb::Renew } else { Verb::Register }, Duration::MAX)
         };
         let record = Record::new(instance.clone(), self.ttl);
         Some(Write { verb, record, timeout: timeout.min(self.cap()) })
@@ -423,7 +470,7 @@ mod tests {
         machine.step(Input::Answer(Ok(Receipt::new(Ttl::default().get()))), now);
         let mut outputs = machine.step(Input::Update(instance), now);
         let mut now = now;
-        while now.duration_since(machine.proven_at) < Ttl::default().get() && tried < 10 {
+        while now < machine.lease.expires_at() && tried < 10 {
             let write = outputs.into_iter().find_map(|output| match output {
                 Output::Write(write) => Some(write),
                 _ => None,

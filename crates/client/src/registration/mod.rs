@@ -1,6 +1,7 @@
 //! Registrations that live as long as their handle.
 
 mod driver;
+mod lease;
 mod leaving;
 mod machine;
 mod patch;
@@ -103,7 +104,7 @@ impl Registration {
         let machine = Registrar::new(instance, ttl, Instant::now());
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let state = RegistrationState::Pending { attempt: 0, cause: None };
-        let (sender, shown) = watch::channel(Shown { state, written: None });
+        let (sender, shown) = watch::channel(Shown { state, seq: 0, written: None, refused: None });
         // Its owner is the handle: the task ends when `commands` closes, one bounded delete later.
         spawner.detach(Driver { machine, backend, commands: receiver, shown: sender, events }.run());
         Self { key, commands, shown }
@@ -148,14 +149,13 @@ impl Registration {
     /// Every state from now on, the present one first. A reader that is too slow skips to the latest. Ends after
     /// `Gone`.
     pub fn states(&self) -> impl Stream<Item = RegistrationState> + Send + Unpin + use<> {
-        let mut shown = self.shown.clone();
-        shown.mark_changed();
-        let next = |mut shown: watch::Receiver<Shown>| async move {
-            shown.changed().await.ok()?;
-            let state = shown.borrow_and_update().state.clone();
-            Some((state, shown))
-        };
-        Box::pin(futures::stream::unfold(shown, next))
+        let first = None::<u64>;
+        Box::pin(futures::stream::unfold((self.shown.clone(), first), |(mut shown, seen)| async move {
+            let new = |shown: &Shown| Some(shown.seq) != seen;
+            let (state, seq) =
+                shown.wait_for(new).await.map(|shown| (shown.state.clone(), shown.seq)).ok()?;
+            Some((state, (shown, Some(seq))))
+        }))
     }
 
     /// Waits until the state satisfies `wanted`, and returns it. `None` when the registration is over and never will.
@@ -175,7 +175,8 @@ impl Registration {
     ///
     /// # Errors
     /// `InvalidInput` when the change breaks a rule of the model: nothing was changed. `Closed` after the
-    /// registration has begun to leave. `Timeout` when the registry did not take the change within 5 s: it is what
+    /// registration has begun to leave. What the registry refuses it with, when it refuses the change for good: the
+    /// former record stays, the change is tried again, and a further update replaces it. `Timeout` when the registry did not take the change within 5 s: it is what
     /// will be registered as soon as the registry answers.
     ///
     /// # Cancel safety
@@ -185,12 +186,18 @@ impl Registration {
         self.send(Command::Update(patch, answer)).await?;
         let pair = pair.await.map_err(|_| gone())??;
         let mut shown = self.shown.clone();
-        let written = shown.wait_for(|shown| {
+        let settled = shown.wait_for(|shown| {
             shown.written >= Some(pair)
+                || shown.refused >= Some(pair)
                 || matches!(shown.state, RegistrationState::Draining | RegistrationState::Gone)
         });
-        match timeout(FIRST_ANSWER, written).await {
+        match timeout(FIRST_ANSWER, settled).await {
             Ok(Ok(shown)) if shown.written >= Some(pair) => Ok(()),
+            Ok(Ok(shown)) if shown.refused >= Some(pair) => Err(shown
+                .state
+                .cause()
+                .cloned()
+                .unwrap_or_else(|| Error::unexpected("the change was refused"))),
             Ok(_) => Err(gone()),
             Err(_) => {
                 let error = Error::timeout(
@@ -246,7 +253,7 @@ impl Registration {
 }
 
 /// Reaches a registration for as long as its handle lives.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct WeakRegistration(mpsc::WeakSender<Command>);
 
 impl WeakRegistration {

@@ -1,5 +1,6 @@
 //! The task behind one view: feeds the machine from the watch, the prober, the disk and the clock.
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -46,8 +47,8 @@ pub(crate) struct Driver {
     watch: Watching,
     asking: Option<BoxFuture<'static, Result<Listing>>>,
     probing: FuturesUnordered<BoxFuture<'static, (InstanceId, Probed)>>,
-    /// Instances to probe when there is room; never more than there are held.
-    to_probe: Vec<Arc<Instance>>,
+    /// Instances to probe when there is room, the longest waiting first.
+    to_probe: VecDeque<Arc<Instance>>,
     loading: Option<BoxFuture<'static, Result<Loaded>>>,
     saving: Option<BoxFuture<'static, Result<()>>>,
     /// When to write the file, if the set is fit for it.
@@ -70,7 +71,7 @@ impl Driver {
             watch,
             asking: None,
             probing: FuturesUnordered::new(),
-            to_probe: Vec::new(),
+            to_probe: VecDeque::new(),
             loading,
             saving: None,
             save_at: None,
@@ -134,14 +135,14 @@ impl Driver {
                 let ask = within("list", ASK_WITHIN, list);
                 self.asking = Some(ask.boxed());
             }
-            Output::Probe(instance) => self.to_probe.push(instance),
+            Output::Probe(instance) => self.to_probe.push_back(instance),
             Output::Tell(event) => self.with.events.publish(event),
         }
     }
 
     fn start_probes(&mut self) {
         while self.probing.len() < PROBES
-            && let Some(instance) = self.to_probe.pop()
+            && let Some(instance) = self.to_probe.pop_front()
         {
             let prober = self.with.prober.clone();
             let id = instance.id().clone();

@@ -90,7 +90,7 @@ impl ViewMachine {
         let mut outputs = Vec::new();
         let heard = match input {
             Input::Watch(Ok(WatchEvent::Listing(listing))) => {
-                self.apply(&listing, now, &mut outputs);
+                self.listed(&listing, now, &mut outputs);
                 true
             }
             Input::Watch(Ok(WatchEvent::Progress { authority, as_of })) => {
@@ -126,6 +126,17 @@ impl ViewMachine {
         outputs
     }
 
+    fn listed(&mut self, listing: &Listing, now: Instant, outputs: &mut Vec<Output>) {
+        let taken = self.apply(listing, now, outputs);
+        if listing.authority == Authority::Stale {
+            self.proven = false;
+            self.trouble(without_proof(), now);
+        } else if taken {
+            self.proven = true;
+            self.set_freshness(Freshness::Live);
+        }
+    }
+
     fn asked(&mut self, answer: Result<Listing>, now: Instant, outputs: &mut Vec<Output>) {
         // An error here is one more "don't know". Freshness follows the watch alone.
         if let Ok(listing) = answer
@@ -151,16 +162,13 @@ impl ViewMachine {
         let same_source = self.next.source.as_ref() == Some(&listing.source);
         let stale = listing.authority == Authority::Stale;
         if same_source && (listing.epoch, listing.revision) < (self.next.epoch, self.next.revision) {
-            if stale {
-                self.unproven(now);
-            }
             return false;
         }
         let origin = (listing.source.clone(), listing.epoch);
         let new_origin = self.origin.as_ref() != Some(&origin);
         let returned = if stale { 0 } else { self.holds.release_listed(listing) };
 
-        let set = self.next.instances.len() - self.holds.len();
+        let set = self.next.instances.len().saturating_sub(self.holds.len());
         let merged = merge(&self.next.instances, listing, &self.holds, &self.tombstones, now);
         for id in merged.ghosts {
             let service = self.next.service.clone();
@@ -187,12 +195,8 @@ impl ViewMachine {
             self.set_instances(instances.into());
         }
         self.describe(listing, same_source);
-        if stale {
-            self.unproven(now);
-        } else {
-            self.proven = true;
+        if !stale {
             self.origin = Some(origin);
-            self.set_freshness(Freshness::Live);
         }
         true
     }
@@ -290,11 +294,6 @@ impl ViewMachine {
             self.next.as_of = self.next.as_of.max(Some(as_of));
             self.set_freshness(Freshness::Live);
         }
-    }
-
-    fn unproven(&mut self, now: Instant) {
-        self.proven = false;
-        self.trouble(without_proof(), now);
     }
 
     fn trouble(&mut self, cause: Error, now: Instant) {

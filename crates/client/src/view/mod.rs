@@ -75,7 +75,8 @@ impl ServiceView {
         self.wait_for(deadline, |snapshot| !matches!(snapshot.freshness, Freshness::Unknown { .. })).await
     }
 
-    /// Waits until the snapshot satisfies `wanted`, and returns it.
+    /// Waits until the snapshot satisfies `wanted`, and returns it. Looks again at each change of
+    /// [`Snapshot::seq`], so not when only its age or revision is new.
     ///
     /// # Errors
     /// As [`ready`](Self::ready).
@@ -128,8 +129,10 @@ impl ServiceView {
 
     /// Every snapshot from now on, the present one first; skips what a slow reader has missed. Never ends.
     pub fn snapshots(&self) -> impl Stream<Item = Arc<Snapshot>> + Send + Unpin + use<> {
-        let first = Some(self.snapshot());
-        Box::pin(futures::stream::unfold((self.clone(), first), |(mut view, first)| async move {
+        let mut view = self.clone();
+        view.seen.mark_unchanged();
+        let first = Some(view.snapshot());
+        Box::pin(futures::stream::unfold((view, first), |(mut view, first)| async move {
             let snapshot = match first {
                 Some(snapshot) => snapshot,
                 None => view.changed().await,

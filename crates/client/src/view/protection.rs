@@ -41,9 +41,6 @@ impl Gate {
         while self.0.front().is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
             self.0.pop_front();
         }
-        if missing == 0 {
-            return None;
-        }
         if present == 0 {
             return Some(HoldKind::Empty);
         }

@@ -164,7 +164,7 @@ impl World {
     fn watch(&mut self, listing: &Listing) {
         let before = self.machine.shown().clone();
         self.step(Input::Watch(Ok(WatchEvent::Listing(listing.clone()))));
-        self.check_listing(&before, listing);
+        self.check_listing(&before, listing, true);
     }
 
     fn step(&mut self, input: Input) {
@@ -239,7 +239,7 @@ impl World {
     }
 
     /// What holds for a listing.
-    fn check_listing(&mut self, before: &Snapshot, listing: &Listing) {
+    fn check_listing(&mut self, before: &Snapshot, listing: &Listing, watched: bool) {
         let after = self.machine.shown().clone();
         let same_source = before.source.as_ref() == Some(&listing.source);
         if same_source && (listing.epoch, listing.revision) < (before.epoch, before.revision) {
@@ -250,10 +250,10 @@ impl World {
             before.instances.iter().filter(|old| after.get(old.id().as_str()).is_none()).collect();
         if listing.authority == Authority::Stale {
             assert!(removed.is_empty(), "what is stale removes nothing");
-            assert!(!after.freshness.is_live());
+            assert!(!after.freshness.is_live() || !watched);
             return;
         }
-        assert!(after.freshness.is_live());
+        assert!(after.freshness.is_live() || !watched, "freshness follows the watch");
         for instance in listing.instances.iter() {
             let buried = self.buried.get(instance.id()).filter(|(_, until)| *until > self.now);
             let ghost = before.get(instance.id().as_str()).is_none()
@@ -302,7 +302,7 @@ impl World {
             let taken = answer.as_ref().ok().filter(|listing| listing.authority != Authority::Stale).cloned();
             self.step(Input::Asked(answer));
             if let Some(listing) = taken {
-                self.check_listing(&before, &listing);
+                self.check_listing(&before, &listing, false);
             }
         }
         let ended = self.rng.usize(..=self.probing.len());

@@ -29,12 +29,23 @@ pub(crate) struct Watching {
     silent_at: Option<Instant>,
     /// The backend was closed and has said so: then a watch may end.
     closed: bool,
+    /// It has ended, and nothing more will come.
+    ended: bool,
 }
 
 impl Watching {
     pub(crate) fn new(backend: Arc<dyn Backend>, service: ServiceKey) -> Self {
         let backoff = Backoff::new(PAUSE, LONGEST_PAUSE);
-        Self { backend, service, stream: None, backoff, resume_at: None, silent_at: None, closed: false }
+        Self {
+            backend,
+            service,
+            stream: None,
+            backoff,
+            resume_at: None,
+            silent_at: None,
+            closed: false,
+            ended: false,
+        }
     }
 
     /// The next item.
@@ -42,6 +53,9 @@ impl Watching {
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<WatchEvent> {
+        if self.ended {
+            return std::future::pending().await;
+        }
         if let Some(at) = self.resume_at {
             sleep_until(at).await;
             self.resume_at = None;
@@ -61,7 +75,11 @@ impl Watching {
                 self.resume_at = Some(Instant::now() + PAUSE);
                 return Err(error);
             }
-            Ok(Ok(None)) if self.closed => return std::future::pending().await,
+            Ok(Ok(None)) if self.closed => {
+                // A stream that has ended must not be polled again.
+                (self.stream, self.ended) = (None, true);
+                return std::future::pending().await;
+            }
             Ok(Ok(None)) => Error::unavailable("the watch ended, which it never should"),
             Ok(Err(_)) => Error::unexpected("the backend panicked"),
             Err(_) => Error::timeout(format!("the watch was silent for {SILENCE:?}")),
