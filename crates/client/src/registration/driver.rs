@@ -9,7 +9,8 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::machine::{Input, Output, Registrar, Verb, Write};
+use super::machine::Registrar;
+use super::step::{Input, Output, Verb, Write};
 use super::{Departure, Patch, RegistrationState};
 use crate::call::{ended, lasting, within};
 use crate::events::{ClientEvent, ClientEvents};

@@ -6,7 +6,7 @@ use callsign_core::{Backoff, Error, ErrorKind, Receipt, Result, Retry};
 use tokio::time::Instant;
 
 use super::Departure;
-use super::machine::Verb;
+use super::step::Verb;
 
 /// What remains to be done before a registration is gone.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::lease::Lease;
 use super::leaving::Leaving;
+use super::step::{Input, Output, Verb, Write};
 use super::{Departure, RegistrationState};
 
 /// The shortest pause after a failure.
@@ -21,51 +22,6 @@ const BACKOFF_BASE: Duration = Duration::from_millis(250);
 const BACKOFF_CAP: Duration = Duration::from_secs(5);
 /// Over how much time the first writes after a long outage are spread, unless the ttl asks for less.
 const SPREAD: Duration = Duration::from_secs(3);
-
-/// What happens to a registration.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// The write under way was answered, or its time was up.
-    Answer(Result<Receipt>),
-    /// The backend noticed by itself that the record is lost.
-    Lost(Error),
-    /// The backend says that its registry answers again.
-    Ready,
-    /// The application changed what it wants.
-    Update(Instance),
-    /// The application leaves: announce, delete after `notice`, be done by `deadline`.
-    Leave { notice: Duration, deadline: Duration },
-    /// Time has passed.
-    Tick,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub(crate) enum Output {
-    /// Start this write; there is none under way. Its answer, or that there was none in time, comes back as
-    /// [`Input::Answer`].
-    Write(Write),
-    /// The state has changed.
-    State(RegistrationState),
-    /// It is over.
-    Gone(Departure),
-}
-
-/// One call of the backend.
-#[derive(Debug, Clone)]
-pub(crate) struct Write {
-    pub(crate) verb: Verb,
-    pub(crate) record: Record,
-    /// No answer within this counts as `Timeout`.
-    pub(crate) timeout: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Register,
-    Renew,
-    Deregister,
-}
 
 #[derive(Debug)]
 pub(crate) struct Registrar {
@@ -135,6 +91,11 @@ impl Registrar {
     /// The change that the registry refuses for good, if there is one.
     pub(crate) fn refused(&self) -> Option<Pair> {
         self.refused
+    }
+
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &RegistrationState {
+        &self.state
     }
 
     /// What is under way.
@@ -451,49 +412,5 @@ impl Registrar {
         };
         let record = Record::new(instance.clone(), self.ttl);
         Some(Write { verb, record, timeout: timeout.min(self.cap()) })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_change_that_is_refused_leaves_the_former_record_alive_and_is_tried_again() {
-        let now = Instant::now();
-        let instance = Instance::builder("orders").id("a").endpoint("http://127.0.0.1:1");
-        let instance = instance.pair(Pair::new(7, 1)).build().unwrap();
-        let mut machine = Registrar::new(instance.clone(), Ttl::default(), now);
-        let mut renewed = Vec::new();
-        let mut tried = 0;
-        machine.step(Input::Tick, now);
-        machine.step(Input::Answer(Ok(Receipt::new(Ttl::default().get()))), now);
-        let mut outputs = machine.step(Input::Update(instance), now);
-        let mut now = now;
-        while now < machine.lease.expires_at() && tried < 10 {
-            let write = outputs.into_iter().find_map(|output| match output {
-                Output::Write(write) => Some(write),
-                _ => None,
-            });
-            let answer = match write.map(|write| (write.verb, write.record.pair())) {
-                Some((Verb::Renew, pair)) => {
-                    renewed.push(pair);
-                    Ok(Receipt::new(Ttl::default().get()))
-                }
-                Some(_) => {
-                    tried += 1;
-                    Err(Error::limit_exceeded("too large"))
-                }
-                None => {
-                    now = machine.wake_at().unwrap();
-                    outputs = machine.step(Input::Tick, now);
-                    continue;
-                }
-            };
-            outputs = machine.step(Input::Answer(answer), now);
-        }
-        assert_eq!(tried, 10, "the lease has ended meanwhile");
-        assert!(renewed.len() >= 9 && renewed.iter().all(|pair| *pair == Pair::new(7, 1)), "{renewed:?}");
-        assert!(matches!(machine.state, RegistrationState::Rejected(_)));
     }
 }

@@ -8,6 +8,9 @@ mod patch;
 #[cfg(test)]
 mod schedules;
 mod state;
+mod step;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

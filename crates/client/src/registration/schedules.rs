@@ -6,7 +6,8 @@ use callsign_core::{Error, ErrorKind, Instance, Pair, Receipt, Result, Status, T
 use tokio::time::Instant;
 
 use super::RegistrationState;
-use super::machine::{Input, Output, Registrar, Verb, Write};
+use super::machine::Registrar;
+use super::step::{Input, Output, Verb, Write};
 
 const SCHEDULES: u64 = 10_000;
 const TTL: Duration = Duration::from_secs(6);
