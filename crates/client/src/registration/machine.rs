@@ -271,24 +271,10 @@ impl Registrar {
 
     /// Shows a failure that time may heal.
     fn show_trouble(&mut self, cause: Error, now: Instant) {
-        let expires_at = self.lease.expires_at();
-        let state = match self.state {
-            RegistrationState::Pending { attempt, .. } => {
-                RegistrationState::Pending { attempt: attempt.saturating_add(1), cause: Some(cause) }
-            }
-            _ if self.written.is_none() => RegistrationState::Pending { attempt: 1, cause: Some(cause) },
-            RegistrationState::Lost { since, .. } => RegistrationState::Lost { since, cause },
-            RegistrationState::Suspect { since, .. } if now < expires_at => {
-                RegistrationState::Suspect { since, expires_at, cause }
-            }
-            _ if now < expires_at && self.lease.since().is_some() => {
-                RegistrationState::Suspect { since: now, expires_at, cause }
-            }
-            _ => {
-                self.lease.end();
-                RegistrationState::Lost { since: now, cause }
-            }
-        };
+        let state = self.state.in_trouble(self.written.is_some(), &self.lease, cause, now);
+        if matches!(state, RegistrationState::Lost { .. }) {
+            self.lease.end();
+        }
         self.show(state);
     }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use callsign_core::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
+use super::lease::Lease;
+
 /// The state of a registration, as its handle shows it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -48,6 +50,23 @@ pub enum RegistrationState {
 }
 
 impl RegistrationState {
+    /// The state after a failure that time may heal. `known`: whether the registry has ever had the record.
+    pub(super) fn in_trouble(&self, known: bool, lease: &Lease, cause: Error, now: Instant) -> Self {
+        let expires_at = lease.expires_at();
+        match *self {
+            Self::Pending { attempt, .. } => {
+                Self::Pending { attempt: attempt.saturating_add(1), cause: Some(cause) }
+            }
+            _ if !known => Self::Pending { attempt: 1, cause: Some(cause) },
+            Self::Lost { since, .. } => Self::Lost { since, cause },
+            Self::Suspect { since, .. } if now < expires_at => Self::Suspect { since, expires_at, cause },
+            _ if now < expires_at && lease.since().is_some() => {
+                Self::Suspect { since: now, expires_at, cause }
+            }
+            _ => Self::Lost { since: now, cause },
+        }
+    }
+
     /// Whether the registry has the record, as far as is known: `Registered` or `Suspect`.
     #[must_use]
     pub fn is_registered(&self) -> bool {
