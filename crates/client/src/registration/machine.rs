@@ -93,11 +93,6 @@ impl Registrar {
         self.refused
     }
 
-    #[cfg(test)]
-    pub(crate) fn state(&self) -> &RegistrationState {
-        &self.state
-    }
-
     /// What is under way.
     pub(crate) fn in_flight(&self) -> Option<Verb> {
         self.in_flight.as_ref().map(|(verb, _)| *verb)

@@ -1,17 +1,23 @@
 //! What a view shows, and why: a pure machine, stepped by the driver.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use callsign_core::{Authority, Error, Instance, InstanceId, Listing, Result, ServiceKey, WatchEvent};
 use tokio::time::Instant;
 
 use super::merge::merge;
 use super::protection::{Gate, Holds};
-use super::tombstones::{Farewell, Tombstones};
+use super::tombstones::Tombstones;
 use super::{Freshness, HoldKind, Protection, Snapshot};
 use crate::events::ClientEvent;
 use crate::prober::Probed;
+
+/// An outage as long as this may have ended leases: the shortest ttl is 2 s, and two thirds of it pass without a renewal
+/// when one is missed.
+const LONG: Duration = Duration::from_secs(1);
+/// How long after an outage its consequences are told from deaths: the back-off of an owner, and then some.
+const RECOVERING: Duration = Duration::from_secs(10);
 
 /// What happens to a view.
 #[derive(Debug)]
@@ -51,6 +57,8 @@ pub(crate) struct ViewMachine {
     protected: bool,
     /// Whether the last whole listing was proven, and no error has come since.
     proven: bool,
+    /// Until when the end of an outage counts as recent.
+    recovering_until: Option<Instant>,
     /// Source and epoch of the last proven listing.
     origin: Option<(Arc<str>, u64)>,
     holds: Holds,
@@ -68,6 +76,7 @@ impl ViewMachine {
             changed: false,
             protected,
             proven: false,
+            recovering_until: None,
             origin: None,
             holds: Holds::new(),
             gate: Gate::default(),
@@ -132,9 +141,21 @@ impl ViewMachine {
             self.proven = false;
             self.trouble(without_proof(), now);
         } else if taken {
+            if self.is_stale_for_long(now) {
+                self.recovering_until = Some(now + RECOVERING);
+            }
             self.proven = true;
             self.set_freshness(Freshness::Live);
         }
+    }
+
+    fn is_stale_for_long(&self, now: Instant) -> bool {
+        matches!(self.next.freshness, Freshness::Stale { since, .. } if now.duration_since(since) >= LONG)
+    }
+
+    /// Whether leases of the living may have ended because nobody could renew them.
+    fn is_recovering(&self, now: Instant) -> bool {
+        self.is_stale_for_long(now) || self.recovering_until.is_some_and(|until| now < until)
     }
 
     fn asked(&mut self, answer: Result<Listing>, now: Instant, outputs: &mut Vec<Output>) {
@@ -176,11 +197,11 @@ impl ViewMachine {
         }
         for instance in &merged.departed {
             self.holds.forget(instance.id());
-            self.tombstones.bury(instance, Farewell::Announced, now);
+            self.tombstones.bury(instance, now);
         }
         let missing = self.gate(merged.missing, merged.present, set, new_origin, now);
         for gone in &missing.gone {
-            self.tombstones.bury(gone, Farewell::Unlisted, now);
+            self.tombstones.bury(gone, now);
         }
         let instances = without(merged.instances, &missing.gone);
         self.hold(&missing.held, missing.kind, listing.authority, now, outputs);
@@ -230,6 +251,7 @@ impl ViewMachine {
         let kind = match (self.protected, missing.is_empty()) {
             (_, true) | (false, _) => None,
             (true, false) if new_origin => Some(HoldKind::NewOrigin),
+            (true, false) if self.is_recovering(now) => Some(HoldKind::Outage),
             // While some are held, who goes missing as well is part of the same story.
             (true, false) if !self.holds.is_empty() => Some(self.holds.kind()),
             (true, false) => self.gate.judge(missing.len(), present, set, now),
@@ -271,7 +293,7 @@ impl ViewMachine {
         let is_gone = |instance: &&Arc<Instance>| gone.binary_search(instance.id()).is_ok();
         let (gone_for_good, left): (Vec<_>, Vec<_>) = self.next.instances.iter().partition(is_gone);
         for instance in gone_for_good {
-            self.tombstones.bury(instance, Farewell::Unlisted, now);
+            self.tombstones.bury(instance, now);
         }
         let left = left.into_iter().cloned().collect();
         self.set_instances(left);
@@ -385,8 +407,6 @@ fn without_proof() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use callsign_core::{Pair, Status};
 
     use super::*;
@@ -423,6 +443,23 @@ mod tests {
         // While one is held, the others are as well, however few.
         machine.step(watch(listing(41..100, 5)), now + Duration::from_secs(11));
         assert_eq!((machine.shown().instances.len(), machine.shown().held.len()), (70, 11));
+    }
+
+    #[test]
+    fn nobody_is_taken_for_dead_because_an_outage_has_ended_the_lease() {
+        let (mut machine, now) = (machine(), Instant::now());
+        machine.step(watch(listing(0..100, 1)), now);
+        machine.step(Input::Watch(Err(Error::unavailable("reset"))), now);
+        let healed = now + Duration::from_secs(3);
+        machine.step(watch(listing(1..100, 2)), healed);
+        assert_eq!(machine.shown().held.len(), 1);
+        machine.step(watch(listing(0..100, 3)), healed);
+        assert_eq!(machine.shown().held.len(), 0);
+        machine.step(watch(listing(1..100, 4)), healed + Duration::from_secs(9));
+        assert_eq!(machine.shown().held.len(), 1);
+        machine.step(watch(listing(0..100, 5)), healed + Duration::from_secs(9));
+        machine.step(watch(listing(1..100, 6)), healed + Duration::from_secs(10));
+        assert_eq!(machine.shown().instances.len(), 99);
     }
 
     #[test]

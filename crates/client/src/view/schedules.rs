@@ -33,13 +33,11 @@ struct World {
     answers: HashMap<InstanceId, Probed>,
     registries: [Registry; 2],
     incarnation: u64,
-    /// The end of the schedule: nothing changes any more.
     settled: bool,
     asked: bool,
     /// Whom the last question was about.
     asked_about: Vec<InstanceId>,
     probing: Vec<InstanceId>,
-    // What the checks remember.
     buried: HashMap<InstanceId, (Pair, Instant)>,
     held_since: HashMap<InstanceId, Instant>,
     confirmed: BTreeSet<InstanceId>,
@@ -178,7 +176,7 @@ impl World {
                     (self.asked, asks) = (true, true);
                 }
                 Output::Probe(instance) => {
-                    // Held, released and held again: the first probe may still be under way.
+                    // The probe of an earlier hold may still be under way.
                     self.probing.retain(|id| id != instance.id());
                     self.probing.push(instance.id().clone());
                 }
@@ -232,7 +230,6 @@ impl World {
         let Some(since) = self.held_since.get(id) else {
             return;
         };
-        assert!(before.is_held(id.as_str()));
         let confirmed = self.confirmed.contains(id) && self.silent.contains(id);
         let long = self.now.duration_since(*since) >= Duration::from_secs(30);
         assert!(confirmed || long, "{id} was let go without a reason");
@@ -272,6 +269,9 @@ impl World {
             assert!(abrupt == 1 || abrupt * 10 <= before.instances.len() * 3, "{abrupt} at once");
             assert!(after.instances.len() > after.held.len(), "nothing else is left");
             assert_eq!(self.origin, origin, "a new origin removes nothing by itself");
+            let away = |since| self.now - since >= Duration::from_secs(1);
+            let away = matches!(before.freshness, Freshness::Stale { since, .. } if away(since));
+            assert!(!away, "the end of an outage removes nothing by itself");
         }
         self.origin = origin;
         if listing.authority == Authority::Single {

@@ -69,6 +69,8 @@ pub enum HoldKind {
     Empty,
     /// Too many at once.
     MassLoss,
+    /// The registry was away: the leases of the living may have ended meanwhile.
+    Outage,
     /// The answer came from another registry, or from one that was wiped or restored.
     NewOrigin,
 }
@@ -78,6 +80,7 @@ impl fmt::Display for HoldKind {
         f.write_str(match self {
             Self::Empty => "nothing would be left",
             Self::MassLoss => "too many at once",
+            Self::Outage => "the registry was away for a while",
             Self::NewOrigin => "the registry was replaced, wiped or restored",
         })
     }

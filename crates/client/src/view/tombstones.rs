@@ -3,23 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use callsign_core::{Instance, InstanceId, Pair};
+use callsign_core::{Instance, InstanceId, Pair, Status};
 use tokio::time::Instant;
 
 /// How long a departure is remembered: longer than any lease and any stale replica worth the name.
 const REMEMBER: Duration = Duration::from_secs(600);
 /// How often the forgotten are swept out.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
-
-/// How an instance left a view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Farewell {
-    /// It announced its leaving: no registry brings it back.
-    Announced,
-    /// It was no longer listed: a registry that stands behind its answer may list it again; a stale one may not, for
-    /// as long as the owner is the same.
-    Unlisted,
-}
 
 /// The instances that have left.
 #[derive(Debug, Default)]
@@ -28,10 +18,13 @@ pub(crate) struct Tombstones {
     sweep_at: Option<Instant>,
 }
 
-/// The highest pairs that are over, by the way in which they left. No pair is lower than [`Pair::NONE`].
+/// The highest pairs that are over. No pair is lower than [`Pair::NONE`].
 #[derive(Debug)]
 struct Stone {
+    /// Of who announced its leaving: no registry brings it back.
     announced: Pair,
+    /// Of who was no longer listed: a registry that stands behind its answer may list it again; a stale one may not,
+    /// for as long as the owner is the same.
     unlisted: Pair,
     until: Instant,
 }
@@ -39,7 +32,7 @@ struct Stone {
 impl Tombstones {
     /// `instance` has left. A record of other software has no pair, so a later life of its id could not be told
     /// from this one: it is not remembered.
-    pub(crate) fn bury(&mut self, instance: &Instance, farewell: Farewell, now: Instant) {
+    pub(crate) fn bury(&mut self, instance: &Instance, now: Instant) {
         if self.sweep_at.is_none_or(|at| at <= now) {
             self.stones.retain(|_, stone| stone.until > now);
             self.sweep_at = Some(now + SWEEP_EVERY);
@@ -50,10 +43,8 @@ impl Tombstones {
         let until = now + REMEMBER;
         let fresh = || Stone { announced: Pair::NONE, unlisted: Pair::NONE, until };
         let stone = self.stones.entry(instance.id().clone()).or_insert_with(fresh);
-        let pair = match farewell {
-            Farewell::Announced => &mut stone.announced,
-            Farewell::Unlisted => &mut stone.unlisted,
-        };
+        let announced = instance.status == Status::Draining;
+        let pair = if announced { &mut stone.announced } else { &mut stone.unlisted };
         *pair = instance.pair().max(*pair);
         stone.until = until;
     }
