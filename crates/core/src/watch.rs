@@ -41,8 +41,9 @@ impl Default for WatchOptions {
     }
 }
 
-/// A registry that asks for more than this is asked again all the same.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A registry that asks for more than this is asked again all the same. A view gives up a watch that was silent for
+/// 30 s and opens another, which knows nothing of the pause: a longer one would not be kept.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// How many ready items are drained before a listing is handed over all the same.
 const DRAIN: usize = 1024;
 
@@ -89,6 +90,8 @@ struct Driver<F> {
 struct Round {
     stream: WatchStream,
     reread_at: Instant,
+    /// When its first item was handed over.
+    answered_at: Option<Instant>,
 }
 
 impl<F, O> Driver<F>
@@ -97,18 +100,20 @@ where
     O: Future<Output = Result<WatchStream>> + Send + 'static,
 {
     async fn next(&mut self) -> Result<WatchEvent> {
+        // Neither a pause nor a re-read starts it anew: they are silence, too.
+        let idle_at = Instant::now() + self.options.idle;
         loop {
             if let Some(at) = self.retry_at.take() {
                 sleep_until(at).await;
             }
             let item = match self.ready.take() {
                 Some(item) => item.map(Some),
-                None => self.follow(Instant::now() + self.options.idle).await,
+                None => self.follow(idle_at).await,
             };
             match item {
                 Ok(None) => {}
                 Ok(Some(event)) => {
-                    self.backoff.reset();
+                    self.answered();
                     return Ok(self.drain(event));
                 }
                 Err(error) => return Err(self.failed(error)),
@@ -128,7 +133,8 @@ where
             Some(round) => round,
             none => {
                 let stream = timeout_at(idle_at, (self.open)()).await.map_err(|_| silence())??;
-                none.insert(Round { stream, reread_at: Instant::now() + spread(self.options.reread, 0.2) })
+                let reread_at = Instant::now() + spread(self.options.reread, 0.2);
+                none.insert(Round { stream, reread_at, answered_at: None })
             }
         };
         tokio::select! {
@@ -138,7 +144,7 @@ where
                 if round.reread_at > idle_at {
                     return Err(silence());
                 }
-                self.round = None;
+                self.leave_round();
                 Ok(None)
             }
         }
@@ -165,8 +171,25 @@ where
         event
     }
 
+    /// The first item of a round is no success yet: where listing works and following breaks at once, every round has
+    /// one, and a back-off that it resets never grows.
+    fn answered(&mut self) {
+        match &mut self.round {
+            Some(Round { answered_at: answered_at @ None, .. }) => *answered_at = Some(Instant::now()),
+            _ => self.backoff.reset(),
+        }
+    }
+
+    /// A round that went on for long enough after its first item was a success, too, however quiet it was.
+    fn leave_round(&mut self) {
+        let answered_at = self.round.take().and_then(|round| round.answered_at);
+        if answered_at.is_some_and(|at| at.elapsed() >= self.options.backoff_cap) {
+            self.backoff.reset();
+        }
+    }
+
     fn failed(&mut self, error: Error) -> Error {
-        self.round = None;
+        self.leave_round();
         self.ready = None;
         self.ended = error.kind() == ErrorKind::Closed;
         let asked = error.retry_after().unwrap_or_default().min(LONGEST_PAUSE);
@@ -312,5 +335,64 @@ mod tests {
             stream.next().await.unwrap().unwrap_err();
         }
         assert!(opened.load(Ordering::SeqCst) < 60, "{opened:?} rounds in a minute");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_lists_and_cannot_be_followed_is_asked_ever_less_often() {
+        let broken = || vec![listing(1), Err(Error::unavailable("no stream"))];
+        let (mut stream, opened) = scripted((0..1000).map(|_| broken()).collect());
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(60) {
+            assert_eq!(revision(stream.next().await), 1);
+            stream.next().await.unwrap().unwrap_err();
+        }
+        assert!(opened.load(Ordering::SeqCst) < 60, "{opened:?} rounds in a minute");
+    }
+
+    /// How long a watch pauses after a round of `last`, when twenty rounds before it had failed after one item.
+    async fn pause_after(last: Vec<Result<WatchEvent>>) -> Duration {
+        let broken = |_| vec![listing(1), Err(Error::unavailable("no stream"))];
+        let (mut stream, _) = scripted((0..20).map(broken).chain([last, vec![listing(2)]]).collect());
+        for _ in 0..21 {
+            while stream.next().await.unwrap().is_ok() {}
+        }
+        let before = Instant::now();
+        assert_eq!(revision(stream.next().await), 2);
+        before.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_that_outlives_its_first_item_starts_the_back_off_over() {
+        let briefly = Duration::from_millis(250);
+        assert!(pause_after(vec![listing(1)]).await < briefly, "quiet until it counts as silent");
+        let progress = WatchEvent::Progress { authority: Authority::Quorum, as_of: Instant::now() };
+        let lively = vec![listing(1), Ok(progress), Err(Error::unavailable("reset"))];
+        assert!(pause_after(lively).await < briefly, "a second item");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_an_error_after_25_seconds_also_across_a_re_read() {
+        let options = WatchOptions { reread: Duration::from_secs(20), ..WatchOptions::default() };
+        let mut rounds = vec![vec![listing(1)], vec![]].into_iter();
+        let mut stream = drive("main".into(), options, pending(), move || {
+            let items = rounds.next().unwrap_or_default();
+            async move { Ok(stream::iter(items).chain(stream::pending()).boxed()) }
+        });
+        assert_eq!(revision(stream.next().await), 1);
+        let error = timeout_at(Instant::now() + Duration::from_secs(26), stream.next()).await;
+        assert_eq!(error.unwrap().unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_asks_for_an_hour_is_asked_again_before_the_watch_is_given_up() {
+        let mut asked = Some(Error::unavailable("later").with_retry_after(Duration::from_secs(3600)));
+        let mut stream = drive("main".into(), WatchOptions::default(), pending(), move || {
+            let first = asked.take();
+            async move { first.map_or_else(|| Ok(stream::iter([listing(1)]).boxed()), Err) }
+        });
+        stream.next().await.unwrap().unwrap_err();
+        let before = Instant::now();
+        assert_eq!(revision(stream.next().await), 1);
+        assert_eq!(before.elapsed().as_secs(), 20);
     }
 }
