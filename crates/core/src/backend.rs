@@ -93,6 +93,7 @@ impl BackendInfo {
 
 /// How much a probe proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Probe {
     /// A server answers.
     Reachable,

@@ -93,6 +93,7 @@ impl fmt::Display for ErrorKind {
 
 /// Whether the same call may succeed later without anybody changing anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Retry {
     /// It will fail again until a person or a program changes something.
     Permanent,

@@ -8,6 +8,7 @@ use super::Instance;
 
 /// How a listing is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Read {
     /// Proven by a quorum of the registry, where it has one.
     Quorum,
