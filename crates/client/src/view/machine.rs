@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use callsign_core::{Authority, Error, Instance, InstanceId, Listing, Result, ServiceKey, WatchEvent};
 use tokio::time::Instant;
 
-use super::merge::merge;
+use super::merge::{merge, without};
 use super::protection::{Gate, Holds};
 use super::tombstones::Tombstones;
 use super::{Freshness, HoldKind, Protection, Snapshot};
@@ -393,132 +393,6 @@ struct Missing {
     kind: HoldKind,
 }
 
-/// Both are sorted by id.
-fn without(mut instances: Vec<Arc<Instance>>, gone: &[Arc<Instance>]) -> Vec<Arc<Instance>> {
-    if !gone.is_empty() {
-        instances.retain(|instance| gone.binary_search_by(|gone| gone.id().cmp(instance.id())).is_err());
-    }
-    instances
-}
-
 fn without_proof() -> Error {
     Error::unavailable("the registry answers without a quorum behind it").with_operation("watch")
-}
-
-#[cfg(test)]
-mod tests {
-    use callsign_core::{Pair, Status};
-
-    use super::*;
-
-    fn machine() -> ViewMachine {
-        ViewMachine::new(ServiceKey::new("orders").unwrap(), true)
-    }
-
-    fn listing(ids: std::ops::Range<u8>, revision: u64) -> Listing {
-        let instance = |id: u8| {
-            let builder = Instance::builder("orders").id(format!("{id:03}")).endpoint("http://127.0.0.1:1");
-            Arc::new(builder.pair(Pair::new(1, 1)).build().unwrap())
-        };
-        Listing::new("main", Authority::Quorum, ids.map(instance).collect()).at(0, revision)
-    }
-
-    fn watch(listing: Listing) -> Input {
-        Input::Watch(Ok(WatchEvent::Listing(listing)))
-    }
-
-    fn progress(authority: Authority) -> Input {
-        Input::Watch(Ok(WatchEvent::Progress { authority, as_of: Instant::now() }))
-    }
-
-    #[test]
-    fn thirty_percent_within_ten_seconds_go_at_once_and_more_are_held() {
-        let (mut machine, now) = (machine(), Instant::now());
-        machine.step(watch(listing(0..100, 1)), now);
-        machine.step(watch(listing(20..100, 2)), now);
-        machine.step(watch(listing(30..100, 3)), now);
-        assert_eq!((machine.shown().instances.len(), machine.shown().protection), (70, Protection::None));
-        machine.step(watch(listing(31..100, 4)), now + Duration::from_secs(9));
-        assert_eq!(machine.shown().held.len(), 1);
-        // While one is held, the others are as well, however few.
-        machine.step(watch(listing(41..100, 5)), now + Duration::from_secs(11));
-        assert_eq!((machine.shown().instances.len(), machine.shown().held.len()), (70, 11));
-    }
-
-    #[test]
-    fn nobody_is_taken_for_dead_because_an_outage_has_ended_the_lease() {
-        let (mut machine, now) = (machine(), Instant::now());
-        machine.step(watch(listing(0..100, 1)), now);
-        machine.step(Input::Watch(Err(Error::unavailable("reset"))), now);
-        let healed = now + Duration::from_secs(3);
-        machine.step(watch(listing(1..100, 2)), healed);
-        assert_eq!(machine.shown().held.len(), 1);
-        machine.step(watch(listing(0..100, 3)), healed);
-        assert_eq!(machine.shown().held.len(), 0);
-        machine.step(watch(listing(1..100, 4)), healed + Duration::from_secs(9));
-        assert_eq!(machine.shown().held.len(), 1);
-        machine.step(watch(listing(0..100, 5)), healed + Duration::from_secs(9));
-        machine.step(watch(listing(1..100, 6)), healed + Duration::from_secs(10));
-        assert_eq!(machine.shown().instances.len(), 99);
-    }
-
-    #[test]
-    fn an_announced_removal_goes_at_once_even_as_the_last_one() {
-        let (mut machine, now) = (machine(), Instant::now());
-        let mut draining = listing(0..1, 1);
-        let instance = draining.instances[0].to_builder().status(Status::Draining).build().unwrap();
-        draining.instances = [Arc::new(instance)].into();
-        machine.step(watch(draining), now);
-        machine.step(watch(listing(0..0, 2)), now);
-        assert!(machine.shown().instances.is_empty() && machine.shown().freshness.is_live());
-    }
-
-    #[test]
-    fn a_sign_of_life_after_an_error_does_not_make_the_old_listing_live() {
-        let (mut machine, now) = (machine(), Instant::now());
-        machine.step(watch(listing(0..3, 1)), now);
-        machine.step(Input::Watch(Err(Error::unavailable("reset"))), now);
-        machine.step(progress(Authority::Quorum), now);
-        assert!(!machine.shown().freshness.is_live());
-        machine.step(watch(listing(0..3, 1)), now);
-        assert!(machine.shown().freshness.is_live());
-    }
-
-    #[test]
-    fn a_quorum_that_was_away_and_is_back_makes_an_unchanged_view_live_again() {
-        let (mut machine, now) = (machine(), Instant::now());
-        machine.step(watch(listing(0..3, 1)), now);
-        machine.step(progress(Authority::Stale), now);
-        assert!(!machine.shown().freshness.is_live());
-        machine.step(progress(Authority::Quorum), now);
-        assert!(machine.shown().freshness.is_live());
-    }
-
-    #[test]
-    fn without_protection_every_listing_is_taken_at_its_word() {
-        let now = Instant::now();
-        let mut machine = ViewMachine::new(ServiceKey::new("orders").unwrap(), false);
-        machine.step(watch(listing(0..100, 1)), now);
-        machine.step(watch(listing(0..0, 2)), now);
-        assert!(machine.shown().instances.is_empty());
-    }
-
-    #[test]
-    fn an_empty_listing_is_an_answer_and_silence_is_not() {
-        let mut machine = machine();
-        assert!(matches!(machine.shown().freshness, Freshness::Unknown { .. }));
-        machine.step(watch(listing(0..0, 1)), Instant::now());
-        assert!(machine.shown().freshness.is_live() && machine.shown().instances.is_empty());
-    }
-
-    #[test]
-    fn a_listing_without_change_wakes_nobody() {
-        let (mut machine, now) = (machine(), Instant::now());
-        let whole = listing(0..3, 1);
-        machine.step(watch(whole.clone()), now);
-        let seq = machine.shown().seq;
-        machine.step(watch(whole), now);
-        machine.step(progress(Authority::Quorum), now);
-        assert_eq!(machine.shown().seq, seq);
-    }
 }

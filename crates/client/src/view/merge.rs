@@ -95,6 +95,14 @@ pub(crate) fn merge(
     merged
 }
 
+/// `instances` without those that are `gone`. Both are sorted by id.
+pub(crate) fn without(mut instances: Vec<Arc<Instance>>, gone: &[Arc<Instance>]) -> Vec<Arc<Instance>> {
+    if !gone.is_empty() {
+        instances.retain(|instance| gone.binary_search_by(|gone| gone.id().cmp(instance.id())).is_err());
+    }
+    instances
+}
+
 /// What two listings say of one id.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pairing<'a> {

@@ -9,6 +9,8 @@ mod protection;
 mod schedules;
 mod shared;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod tombstones;
 mod watching;
 

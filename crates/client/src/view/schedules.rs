@@ -208,7 +208,7 @@ impl World {
                 None if old.status == Status::Draining => {
                     self.buried.insert(id.clone(), (old.pair(), self.now + Duration::from_secs(600)));
                 }
-                None => self.check_removal(before, id),
+                None => self.check_removal(id),
             }
         }
         for new in after.instances.iter().filter(|new| before.get(new.id().as_str()).is_none()) {
@@ -226,7 +226,7 @@ impl World {
     }
 
     /// A held one goes when it is confirmed absent and silent, or after its time.
-    fn check_removal(&self, before: &Snapshot, id: &InstanceId) {
+    fn check_removal(&self, id: &InstanceId) {
         let Some(since) = self.held_since.get(id) else {
             return;
         };
