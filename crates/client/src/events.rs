@@ -120,6 +120,8 @@ fn record(event: &ClientEvent) {
             tracing::warn!(%service, %kind, count, "removals are held");
         }
         ClientEvent::Released { service, removed, returned } => {
+            metrics::counter!("callsign_shrink_released_total", "service" => service.to_string())
+                .increment((removed + returned) as u64);
             tracing::info!(%service, removed, returned, "held instances are released");
         }
         ClientEvent::GhostSuppressed { service, id } => {

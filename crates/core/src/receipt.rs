@@ -95,12 +95,6 @@ impl LostTrigger {
     pub fn fire(&self, cause: Error) {
         self.0.send_if_modified(|held| held.is_none() && held.replace(cause).is_none());
     }
-
-    /// Whether nobody holds the signal any more.
-    #[must_use]
-    pub fn is_orphan(&self) -> bool {
-        self.0.is_closed()
-    }
 }
 
 impl fmt::Debug for LostSignal {

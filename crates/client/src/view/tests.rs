@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::machine::{Input, ViewMachine};
 use super::{Freshness, Protection};
+use crate::prober::Probed;
 
 fn machine() -> ViewMachine {
     ViewMachine::new(ServiceKey::new("orders").unwrap(), true)
@@ -118,4 +119,22 @@ fn a_listing_without_change_wakes_nobody() {
     machine.step(watch(whole), now);
     machine.step(progress(Authority::Quorum), now);
     assert_eq!(machine.shown().seq, seq);
+}
+
+#[test]
+fn who_answers_is_held_for_five_minutes_and_who_cannot_be_asked_for_thirty_seconds() {
+    for (probed, held_for) in [(Probed::Answering, 300), (Probed::Impossible, 30)] {
+        let (mut machine, start) = (machine(), Instant::now());
+        machine.step(watch(listing(0..1, 1)), start);
+        machine.step(watch(listing(0..0, 2)), start);
+        let id = machine.shown().held[0].clone();
+        let mut now = start;
+        while !machine.shown().instances.is_empty() {
+            machine.step(Input::Probed(vec![(id.clone(), probed)]), now);
+            now = machine.wake_at().unwrap();
+            machine.step(Input::Tick, now);
+        }
+        assert_eq!((now - start).as_secs(), held_for, "{probed:?}");
+        assert_eq!(machine.shown().protection, Protection::None);
+    }
 }

@@ -239,7 +239,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
+    #[expect(dead_code, reason = "read from a table, and no further")]
     struct Config {
         endpoints: Vec<String>,
         #[serde(default)]
