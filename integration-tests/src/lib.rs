@@ -1,0 +1,1 @@
+//! callsign on real servers: started, killed, frozen, wiped and cut off.
