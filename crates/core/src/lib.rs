@@ -26,9 +26,9 @@ pub use event::{Event, EventKind, EventStream, Events};
 pub use factory::{Factories, Factory, Members, Registries};
 pub use interner::Interner;
 pub use model::{
-    Authority, Endpoint, Endpoints, Group, Health, Instance, InstanceBuilder, InstanceId, InstanceKey,
-    Listing, Locality, Metadata, Namespace, Pair, RESERVED_PREFIX, Read, Record, ServiceKey, ServiceName,
-    Skipped, Status, Ttl, Version, WatchEvent, Weight,
+    Authority, Document, Endpoint, Endpoints, Group, Health, Instance, InstanceBuilder, InstanceId,
+    InstanceKey, Listing, Locality, Metadata, Namespace, Pair, RESERVED_PREFIX, Read, Record, ServiceKey,
+    ServiceName, Skipped, Status, Ttl, Version, WatchEvent, Weight,
 };
 pub use receipt::{LostSignal, LostTrigger, Receipt};
 pub use registry::Registry;

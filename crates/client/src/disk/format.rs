@@ -10,10 +10,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use callsign_core::{
-    Endpoint, Error, Health, Instance, InstanceId, Interner, Locality, Metadata, Pair, Result, Retry,
-    ServiceKey, Status, Version, Weight,
-};
+use callsign_core::{Document, Error, Instance, Interner, Result, Retry, ServiceKey};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -26,7 +23,6 @@ const VERSION: u32 = 1;
 const MAX_HEADER: usize = 256;
 /// What an instance with three entries of metadata takes, so that the buffer seldom grows.
 const TYPICAL_INSTANCE: usize = 384;
-const NANOS_PER_MILLI: i128 = 1_000_000;
 
 /// A set as it goes into a file.
 #[derive(Debug)]
@@ -62,23 +58,6 @@ struct View<I> {
     instances: I,
 }
 
-/// An instance without its service.
-#[derive(Serialize, Deserialize)]
-struct Row {
-    id: InstanceId,
-    endpoints: Vec<Endpoint>,
-    version: Option<Version>,
-    weight: Weight,
-    locality: Locality,
-    status: Status,
-    health: Health,
-    metadata: Metadata,
-    incarnation: u64,
-    seq: u64,
-    /// Nanoseconds since 1970, so that it is equal to what the registry will say again. Years 1677 to 2262.
-    registered_at: i64,
-}
-
 /// The set as bytes.
 ///
 /// # Errors
@@ -93,8 +72,8 @@ pub(super) fn encode(
     }
     let view = View {
         service: service.clone(),
-        written_at: saturating(nanos_since_1970(written_at).div_euclid(NANOS_PER_MILLI)),
-        instances: Rows(instances),
+        written_at: millis_since_1970(written_at),
+        instances: Documents(instances),
     };
     let mut payload = Vec::with_capacity((instances.len() + 1) * TYPICAL_INSTANCE);
     serde_json::to_writer(&mut payload, &view).map_err(|error| {
@@ -115,7 +94,7 @@ pub(super) fn decode(bytes: &[u8], service: &ServiceKey) -> Result<Decoded, Flaw
     if view.service != *service {
         return Err(Flaw::Foreign(format!("it belongs to {}", view.service)));
     }
-    let written_at = time_at(i128::from(view.written_at) * NANOS_PER_MILLI)
+    let written_at = time_at(view.written_at)
         .ok_or_else(|| Flaw::Broken("it was written at a time that does not exist".to_owned()))?;
 
     let mut instances = Vec::with_capacity(view.instances.len());
@@ -182,23 +161,8 @@ fn checked_payload(bytes: &[u8]) -> Result<&[u8], Flaw> {
 }
 
 fn instance(raw: &RawValue, service: &ServiceKey, interner: &mut Interner) -> Result<Instance, String> {
-    let row: Row = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
-    let registered_at =
-        time_at(i128::from(row.registered_at)).ok_or("it was registered at a time that does not exist")?;
-    let mut builder = Instance::builder(service)
-        .id(row.id)
-        .endpoints(row.endpoints)
-        .weight(row.weight)
-        .locality(row.locality)
-        .status(row.status)
-        .health(row.health)
-        .all_metadata(row.metadata)
-        .pair(Pair::new(row.incarnation, row.seq))
-        .registered_at(registered_at);
-    if let Some(version) = row.version {
-        builder = builder.version(version);
-    }
-    let mut instance = builder.build().map_err(|error| error.to_string())?;
+    let document: Document = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+    let mut instance = document.into_instance(service).map_err(|error| error.to_string())?;
     interner.share(&mut instance);
     Ok(instance)
 }
@@ -216,49 +180,24 @@ fn id_of(raw: &RawValue) -> String {
     )
 }
 
-/// Instances on their way into a file, one row at a time.
-struct Rows<'a>(&'a [Arc<Instance>]);
+/// Instances on their way into a file, one document at a time.
+struct Documents<'a>(&'a [Arc<Instance>]);
 
-impl Serialize for Rows<'_> {
+impl Serialize for Documents<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|instance| Row::from(&**instance)))
+        serializer.collect_seq(self.0.iter().map(|instance| Document::of(instance)))
     }
 }
 
-impl From<&Instance> for Row {
-    fn from(instance: &Instance) -> Self {
-        Self {
-            id: instance.key.id.clone(),
-            endpoints: instance.endpoints.to_vec(),
-            version: instance.version.clone(),
-            weight: instance.weight,
-            locality: instance.locality.clone(),
-            status: instance.status,
-            health: instance.health,
-            metadata: instance.metadata.clone(),
-            incarnation: instance.incarnation,
-            seq: instance.seq,
-            registered_at: saturating(nanos_since_1970(instance.registered_at)),
-        }
-    }
+fn millis_since_1970(at: SystemTime) -> i64 {
+    let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    at.duration_since(UNIX_EPOCH).map_or_else(|before| -millis(before.duration()), millis)
 }
 
-fn nanos_since_1970(at: SystemTime) -> i128 {
-    let nanos = |span: Duration| i128::try_from(span.as_nanos()).unwrap_or(i128::MAX);
-    at.duration_since(UNIX_EPOCH).map_or_else(|before| -nanos(before.duration()), nanos)
-}
-
-fn saturating(number: i128) -> i64 {
-    i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX })
-}
-
-/// The time that many nanoseconds after 1970, where the platform can tell it.
-fn time_at(nanos: i128) -> Option<SystemTime> {
-    let distance = nanos.unsigned_abs();
-    let millis = u64::try_from(distance / NANOS_PER_MILLI.unsigned_abs()).ok()?;
-    let rest = u64::try_from(distance % NANOS_PER_MILLI.unsigned_abs()).ok()?;
-    let span = Duration::from_millis(millis) + Duration::from_nanos(rest);
-    if nanos < 0 { UNIX_EPOCH.checked_sub(span) } else { UNIX_EPOCH.checked_add(span) }
+/// The time that many milliseconds after 1970, where the platform can tell it.
+fn time_at(millis: i64) -> Option<SystemTime> {
+    let distance = Duration::from_millis(millis.unsigned_abs());
+    if millis < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) }
 }
 
 #[cfg(test)]
@@ -387,13 +326,6 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_does_not_exist_is_refused() {
-        assert_eq!(time_at(i128::from(i64::MIN)).map(nanos_since_1970), Some(i64::MIN.into()));
-        assert_eq!(time_at(i128::MAX), None);
-        assert_eq!(time_at(i128::MIN), None);
-    }
-
-    #[test]
     fn every_flipped_bit_is_noticed() {
         let file = bytes(&encode(&service(), &instances("a", 1), at(1)).unwrap());
         for (position, bit) in (0..file.len()).flat_map(|p| (0..8).map(move |b| (p, b))) {
@@ -406,7 +338,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_field_survives(saved in any_instances(), millis: i32) {
-            let written_at = time_at(i128::from(millis) * 1_000 * NANOS_PER_MILLI).unwrap();
+            let written_at = time_at(i64::from(millis) * 1_000).unwrap();
             let file = bytes(&encode(&service(), &saved, written_at).unwrap());
             let decoded = decode(&file, &service()).unwrap();
             prop_assert!(decoded.skipped.is_none(), "{:?}", decoded.skipped);

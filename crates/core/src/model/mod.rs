@@ -1,5 +1,6 @@
 //! What is registered and found: names, endpoints, instances, and the listings they come in.
 
+mod document;
 mod endpoint;
 mod instance;
 mod listing;
@@ -11,6 +12,7 @@ mod status;
 mod version;
 mod weight;
 
+pub use document::Document;
 pub use endpoint::{Endpoint, Endpoints};
 pub(crate) use endpoint::{check_host, parse_port, split_host_port};
 pub use instance::{Instance, InstanceBuilder, Pair};
