@@ -1,1 +1,16 @@
 //! callsign on real servers: started, killed, frozen, wiped and cut off.
+//!
+//! A server is a process of this crate's own on a loopback address that nobody else has, with its data in a
+//! temporary folder, and it is gone when its owner is. You need this when a promise is about a registry and not
+//! about our idea of one.
+
+mod address;
+pub mod binaries;
+mod keeper;
+mod process;
+
+mod server;
+
+pub use address::Address;
+pub use process::{Launch, Process};
+pub use server::Server;
