@@ -1,0 +1,222 @@
+//! A configuration that has been checked, before anything is connected.
+
+use std::error::Error as _;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use callsign_core::config::{Secret, Tls, TlsMaterial};
+use callsign_core::{Error, Result};
+
+use super::EtcdConfig;
+use super::endpoint::Address;
+use crate::codec::Keys;
+
+const OP_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+const LIST_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+/// etcd's `--grpc-keepalive-min-time` is 5 s: it closes the connections of whoever pings more often. More than a
+/// minute, and a member that hangs is noticed later than any ttl allows.
+const KEEP_ALIVE_INTERVAL: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(60);
+const KEEP_ALIVE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(60);
+/// Under etcd's limit of 1.5 MiB for a request.
+const VALUE_SIZE: RangeInclusive<usize> = 1024..=1024 * 1024;
+
+/// What a session needs to know.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// `http://host:port` or `https://host:port`: all the one or all the other, each once, at least one.
+    pub(crate) endpoints: Vec<String>,
+    pub(crate) keys: Keys,
+    pub(crate) op_timeout: Duration,
+    pub(crate) list_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) keep_alive_interval: Duration,
+    pub(crate) keep_alive_timeout: Duration,
+    pub(crate) max_value_size: usize,
+    /// There whenever the endpoints are encrypted.
+    tls: Option<Tls>,
+    user: Option<(String, Password)>,
+}
+
+#[derive(Debug)]
+enum Password {
+    Given(Secret),
+    File(PathBuf),
+}
+
+impl Password {
+    fn read(&self) -> Result<Secret> {
+        match self {
+            Self::Given(password) => Ok(password.clone()),
+            Self::File(path) => Secret::from_file("password_file", path),
+        }
+    }
+}
+
+/// A key, and the rule that its value breaks.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Broken {
+    pub(crate) key: String,
+    pub(crate) rule: String,
+}
+
+impl Settings {
+    /// Checks a configuration. Reads the files it names, so that a typing error shows at once.
+    pub(super) fn check(config: &EtcdConfig) -> Result<Self, Broken> {
+        let addresses = addresses(config)?;
+        let encrypted = addresses.first().is_some_and(|address| address.encrypted);
+        check_prefix(&config.prefix)?;
+        check_times(config)?;
+        if !VALUE_SIZE.contains(&config.max_value_size) {
+            let (min, max) = (VALUE_SIZE.start(), VALUE_SIZE.end());
+            let rule = format!("{} bytes: {min} to {max} are allowed", config.max_value_size);
+            return Err(broken("max_value_size", rule));
+        }
+        let settings = Self {
+            endpoints: addresses.iter().map(Address::url).collect(),
+            keys: Keys::new(&config.prefix),
+            op_timeout: config.op_timeout,
+            list_timeout: config.list_timeout,
+            connect_timeout: config.connect_timeout,
+            keep_alive_interval: config.keep_alive_interval,
+            keep_alive_timeout: config.keep_alive_timeout,
+            max_value_size: config.max_value_size,
+            tls: encrypted.then(|| config.tls.clone().unwrap_or_default()),
+            user: user(config)?,
+        };
+        settings.tls().map_err(|error| unreadable("tls", &error))?;
+        if let Some((_, password)) = settings.login().map_err(|error| unreadable("password_file", &error))?
+            && password.expose().is_empty()
+        {
+            let key = if config.password.is_some() { "password" } else { "password_file" };
+            return Err(broken(key, "the password is empty"));
+        }
+        Ok(settings)
+    }
+
+    /// What to trust and what to show, read anew: certificates are replaced while a program runs. `None`: not
+    /// encrypted.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: a file that cannot be read any more.
+    pub(crate) fn tls(&self) -> Result<Option<TlsMaterial>> {
+        self.tls.as_ref().map(Tls::load).transpose()
+    }
+
+    /// User and password, read anew. `None`: no login.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: a file that cannot be read any more.
+    pub(crate) fn login(&self) -> Result<Option<(&str, Secret)>> {
+        self.user.as_ref().map(|(name, password)| Ok((name.as_str(), password.read()?))).transpose()
+    }
+}
+
+impl From<Broken> for Error {
+    fn from(Broken { key, rule }: Broken) -> Self {
+        Self::config(format!("`{key}`: {rule}"))
+    }
+}
+
+fn broken(key: impl Into<String>, rule: impl Into<String>) -> Broken {
+    Broken { key: key.into(), rule: rule.into() }
+}
+
+/// What core says of a file, under the key that it names where it names one.
+fn unreadable(key: &str, error: &Error) -> Broken {
+    let named = error.context().strip_prefix('`').and_then(|rest| rest.split_once("`: "));
+    let (key, rule) = named.unwrap_or((key, error.context()));
+    match error.source() {
+        Some(source) => broken(key, format!("{rule}: {source}")),
+        None => broken(key, rule),
+    }
+}
+
+fn addresses(config: &EtcdConfig) -> Result<Vec<Address>, Broken> {
+    const KEY: &str = "endpoints";
+    let mut addresses: Vec<Address> = Vec::with_capacity(config.endpoints.len());
+    for text in &config.endpoints {
+        let address = Address::parse(text, config.tls.is_some()).map_err(|rule| broken(KEY, rule))?;
+        if addresses.contains(&address) {
+            return Err(broken(KEY, format!("the endpoint `{}` is there twice", address.url())));
+        }
+        if config.tls.is_some() && !address.encrypted {
+            let rule = format!(
+                "the endpoint `{}` is not encrypted, and there is a `tls` table: write `https://`, or leave the table out",
+                address.url()
+            );
+            return Err(broken(KEY, rule));
+        }
+        addresses.push(address);
+    }
+    let (Some(first), rest) = (addresses.first(), addresses.get(1..).unwrap_or_default()) else {
+        return Err(broken(KEY, "there is none: name at least one, such as `http://127.0.0.1:2379`"));
+    };
+    if let Some(other) = rest.iter().find(|address| address.encrypted != first.encrypted) {
+        let rule =
+            format!("`{}` and `{}`: either all are `http` or all are `https`", first.url(), other.url());
+        return Err(broken(KEY, rule));
+    }
+    Ok(addresses)
+}
+
+fn check_prefix(prefix: &str) -> Result<(), Broken> {
+    let rule = if !prefix.starts_with('/') {
+        "does not start with a slash"
+    } else if prefix.ends_with('/') {
+        "ends with a slash, which is added where it is needed"
+    } else if prefix.contains("//") {
+        "has two slashes in a row"
+    } else if !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "has characters other than letters, digits and signs of ASCII"
+    } else {
+        return Ok(());
+    };
+    let shown: String = prefix.chars().take(80).flat_map(char::escape_debug).collect();
+    Err(broken("prefix", format!("`{shown}` {rule}: write it as `/callsign/v1`")))
+}
+
+fn check_times(config: &EtcdConfig) -> Result<(), Broken> {
+    for (key, value, allowed) in [
+        ("op_timeout", config.op_timeout, OP_TIMEOUT),
+        ("list_timeout", config.list_timeout, LIST_TIMEOUT),
+        ("connect_timeout", config.connect_timeout, OP_TIMEOUT),
+        ("keep_alive_interval", config.keep_alive_interval, KEEP_ALIVE_INTERVAL),
+        ("keep_alive_timeout", config.keep_alive_timeout, KEEP_ALIVE_TIMEOUT),
+    ] {
+        if !allowed.contains(&value) {
+            let text = |duration: Duration| humantime::format_duration(duration).to_string();
+            let (min, max) = (text(*allowed.start()), text(*allowed.end()));
+            let why = match key {
+                "keep_alive_interval" if value < *allowed.start() => {
+                    "; servers cut clients that ping more often"
+                }
+                _ => "",
+            };
+            return Err(broken(key, format!("{}: {min} to {max} are allowed{why}", text(value))));
+        }
+    }
+    if config.list_timeout < config.op_timeout {
+        let rule = "a whole listing has less time than a single call: at least `op_timeout` is needed";
+        return Err(broken("list_timeout", rule));
+    }
+    Ok(())
+}
+
+fn user(config: &EtcdConfig) -> Result<Option<(String, Password)>, Broken> {
+    let password = match (&config.password, &config.password_file) {
+        (Some(_), Some(_)) => {
+            return Err(broken("password_file", "there is a `password`, too: one of them is enough"));
+        }
+        (Some(password), None) => Some(("password", Password::Given(password.clone()))),
+        (None, Some(file)) => Some(("password_file", Password::File(file.clone()))),
+        (None, None) => None,
+    };
+    match (&config.username, password) {
+        (None, None) => Ok(None),
+        (None, Some((key, _))) => Err(broken(key, "there is no `username` that it belongs to")),
+        (Some(_), None) => Err(broken("username", "there is no `password` and no `password_file`")),
+        (Some(name), Some(_)) if name.is_empty() => Err(broken("username", "the name is empty")),
+        (Some(name), Some((_, password))) => Ok(Some((name.clone(), password))),
+    }
+}
