@@ -15,6 +15,7 @@ mod counts;
 mod drift;
 mod plan;
 mod process;
+mod protoc;
 mod runner;
 mod scope;
 mod servers;
@@ -23,6 +24,7 @@ mod step;
 mod stopwatch;
 mod summary;
 mod tools;
+mod transcript;
 mod work;
 mod workspace;
 
@@ -58,10 +60,7 @@ fn run() -> Result<ExitCode> {
             test(&[], Session::in_ci)
         }
         Command::Bench { arguments } => bench(&arguments),
-        Command::Servers(action) => {
-            servers::run(action);
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Servers(action) => servers::run(action),
     }
 }
 
@@ -79,6 +78,7 @@ fn test(names: &[String], session: impl FnOnce(&Workspace) -> Result<Session>) -
 fn bench(arguments: &[String]) -> Result<ExitCode> {
     let status = Invocation::cargo(["run", "--release", "--package", "callsign-benches", "--"])
         .with_arguments(arguments)
+        .with_variables(servers::variables(&cache::folder()?))
         .status()?;
     // A process ended by a signal has no code.
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))

@@ -4,6 +4,12 @@
 //! clippy, the docs and the feature checks share one set of metadata, and the tests, doc tests and examples one set of
 //! libraries. Only the simulation is built a second time, in release mode: a seed costs 45 ms there and fifteen times
 //! that in debug.
+//!
+//! The tests on real servers are picked out of all tests by their names, not by their package: cargo unifies features
+//! over the packages that it is told, so that one package alone would have most of its dependencies built again.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 
 use crate::process::Invocation;
 use crate::scope::Scope;
@@ -14,6 +20,8 @@ use crate::workspace::{Package, TargetKind, Workspace};
 const FACE: &str = "callsign";
 const EXAMPLES: &str = "callsign-examples";
 const TESTKIT: &str = "callsign-testkit";
+/// All of its tests start servers.
+const REAL_SERVERS: &str = "callsign-integration-tests";
 const SIMULATION: &str = "simulation";
 const SIMULATION_SEEDS: u32 = 500;
 
@@ -33,12 +41,16 @@ pub(crate) fn steps(workspace: &Workspace, scope: &Scope) -> Vec<Step> {
         steps.push(Step { name: "features alone", work: Work::Commands(each_feature(face)) });
     }
     steps.push(Step { name: "documentation", work: Work::Commands(vec![documentation(scope)]) });
-    steps.push(Step {
-        name: "unit and integration tests",
-        work: tests(scope, &["--all-features", "--tests"]),
-    });
+    let real_servers = included(REAL_SERVERS);
+    let elsewhere =
+        real_servers.map_or(vec!["--tests".to_owned()], |all| tests_but_of(all, workspace, scope));
+    steps.push(Step { name: "unit and integration tests", work: tests(scope, elsewhere) });
+    if let Some(real_servers) = real_servers {
+        steps.push(Step { name: "servers", work: Work::Servers });
+        steps.push(Step { name: "real servers", work: on_real_servers(real_servers, workspace, scope) });
+    }
     if has_library(workspace, scope) {
-        steps.push(Step { name: "doc tests", work: tests(scope, &["--all-features", "--doc"]) });
+        steps.push(Step { name: "doc tests", work: tests(scope, ["--doc"]) });
     }
     if included(FACE).is_some() {
         steps.push(Step { name: "default features", work: default_features() });
@@ -93,12 +105,42 @@ fn documentation(scope: &Scope) -> Invocation {
         .with_variable("RUSTDOCFLAGS", "-D warnings")
 }
 
-fn tests(scope: &Scope, arguments: &[&str]) -> Work {
-    let command = Invocation::cargo(["test"])
+fn tests<A: AsRef<OsStr>>(scope: &Scope, which: impl IntoIterator<Item = A>) -> Work {
+    Work::Tests { commands: vec![test(scope, which)], at_least_one: false }
+}
+
+fn test<A: AsRef<OsStr>>(scope: &Scope, which: impl IntoIterator<Item = A>) -> Invocation {
+    Invocation::cargo(["test"])
         .with_arguments(scope.arguments())
-        .with_arguments(arguments)
-        .with_arguments(["--no-fail-fast"]);
-    Work::Tests { commands: vec![command], at_least_one: false }
+        .with_arguments(["--all-features"])
+        .with_arguments(which)
+        .with_arguments(["--no-fail-fast"])
+}
+
+/// What `--tests` means to cargo, but for one package's files in `tests`.
+fn tests_but_of(package: &Package, workspace: &Workspace, scope: &Scope) -> Vec<String> {
+    let others =
+        workspace.packages.iter().filter(|other| other.name != package.name && scope.includes(&other.name));
+    let names: BTreeSet<_> = others.flat_map(|other| other.targets(TargetKind::Test)).collect();
+    ["--lib", "--bins"].map(str::to_owned).into_iter().chain(named(names)).collect()
+}
+
+fn on_real_servers(package: &Package, workspace: &Workspace, scope: &Scope) -> Work {
+    let names: BTreeSet<_> = package.targets(TargetKind::Test).collect();
+    if names.is_empty() {
+        return Work::Missing(format!("{REAL_SERVERS} has no tests in {}/tests", package.folder.display()));
+    }
+    // Told by its name alone, cargo would run both.
+    for other in workspace.packages.iter().filter(|other| other.name != package.name) {
+        if let Some(name) = other.targets(TargetKind::Test).find(|name| names.contains(name)) {
+            return Work::Missing(format!("{} has a test `{name}`, too: rename one", other.name));
+        }
+    }
+    Work::RealServers(vec![test(scope, named(names))])
+}
+
+fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = String> {
+    names.into_iter().flat_map(|name| ["--test".to_owned(), name.to_owned()])
 }
 
 /// Over the workspace every registry is compiled in; the message for one that is not needs a run without.
@@ -133,7 +175,7 @@ fn has_library(workspace: &Workspace, scope: &Scope) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::sample;
+    use crate::workspace::{Target, sample};
 
     fn plan(names: &[&str]) -> Vec<Step> {
         let workspace = sample();
@@ -146,7 +188,7 @@ mod tests {
 
     fn commands(steps: &[Step], name: &str) -> Vec<String> {
         match &steps.iter().find(|step| step.name == name).unwrap().work {
-            Work::Commands(commands) | Work::Tests { commands, .. } => {
+            Work::Commands(commands) | Work::Tests { commands, .. } | Work::RealServers(commands) => {
                 commands.iter().map(ToString::to_string).collect()
             }
             other => panic!("{name} is {other:?}"),
@@ -163,6 +205,8 @@ mod tests {
             "features alone",
             "documentation",
             "unit and integration tests",
+            "servers",
+            "real servers",
             "doc tests",
             "default features",
             "simulation",
@@ -195,22 +239,53 @@ mod tests {
     }
 
     #[test]
+    fn tests_on_real_servers_run_once_and_with_the_features_of_all_others() {
+        let steps = plan(&[]);
+        assert_eq!(
+            commands(&steps, "unit and integration tests"),
+            ["cargo test --workspace --all-features --lib --bins --test simulation --no-fail-fast"]
+        );
+        assert_eq!(
+            commands(&steps, "real servers"),
+            ["cargo test --workspace --all-features --test etcd --no-fail-fast"]
+        );
+        let steps = plan(&["etcd"]);
+        for name in ["servers", "real servers"] {
+            assert!(names(&steps).contains(&name), "{name}");
+        }
+        let tests = &commands(&steps, "real servers")[0];
+        assert!(tests.contains("--package callsign-etcd --package callsign-integration-tests"), "{tests}");
+        assert!(!names(&plan(&["memory"])).contains(&"servers"));
+    }
+
+    #[test]
+    fn a_test_on_real_servers_that_could_not_be_told_from_another_is_no_test() {
+        let mut workspace = sample();
+        let core = workspace.packages.iter_mut().find(|package| package.name == "callsign-core").unwrap();
+        core.targets.push(Target { kind: TargetKind::Test, name: "etcd".to_owned() });
+        let steps = steps(&workspace, &Scope::Everything);
+        let step = steps.iter().find(|step| step.name == "real servers").unwrap();
+        assert!(matches!(&step.work, Work::Missing(reason) if reason.contains("callsign-core")), "{step:?}");
+    }
+
+    #[test]
     fn no_feature_and_each_feature_are_checked() {
         assert_eq!(
             commands(&plan(&["callsign"]), "features alone"),
             [
                 "cargo clippy --package callsign --lib --no-default-features -- -D warnings",
+                "cargo clippy --package callsign --lib --no-default-features --features etcd -- -D warnings",
                 "cargo clippy --package callsign --lib --no-default-features --features memory -- -D warnings",
             ]
         );
     }
 
     #[test]
-    fn a_missing_simulation_or_example_is_said_to_be_missing() {
+    fn what_is_not_there_to_be_run_is_said_to_be_missing() {
         let mut workspace = sample();
         workspace.packages.iter_mut().for_each(|package| package.targets.clear());
         let steps = steps(&workspace, &Scope::Everything);
-        for name in ["simulation", "examples"] {
+        for name in ["real servers", "simulation", "examples"] {
             let step = steps.iter().find(|step| step.name == name).unwrap();
             assert!(matches!(step.work, Work::Missing(_)), "{step:?}");
         }

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::protoc;
 use crate::stopwatch::Stopwatch;
 
 /// How often a running command is looked at: short against any step, long against the cost of looking.
@@ -17,18 +19,26 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long output may trail behind the end of a command whose own children still hold its pipes.
 const TRAIL: Duration = Duration::from_secs(1);
 
-/// A command to run. Its `Display` can be pasted into a shell.
+/// A command to run. Its `Display` can be pasted into a shell: what it leaves out are the folder to run it in, and
+/// `PROTOC`, which cargo gets.
 #[derive(Clone, Debug)]
 pub(crate) struct Invocation {
     program: OsString,
     arguments: Vec<OsString>,
-    variables: Vec<(&'static str, String)>,
+    variables: Vec<(String, OsString)>,
+    folder: Option<PathBuf>,
     limit: Option<Duration>,
 }
 
 impl Invocation {
     pub(crate) fn new(program: impl Into<OsString>) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), variables: Vec::new(), limit: None }
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            folder: None,
+            limit: None,
+        }
     }
 
     pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
@@ -40,8 +50,20 @@ impl Invocation {
         self
     }
 
-    pub(crate) fn with_variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.variables.push((name, value.into()));
+    pub(crate) fn with_variable(self, name: impl Into<String>, value: impl Into<OsString>) -> Self {
+        self.with_variables([(name, value)])
+    }
+
+    pub(crate) fn with_variables<N: Into<String>, V: Into<OsString>>(
+        mut self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        self.variables.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    pub(crate) fn in_folder(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
         self
     }
 
@@ -106,7 +128,13 @@ impl Invocation {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
+        if self.program == "cargo" {
+            command.envs(protoc::variable());
+        }
         command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
         if io::stdout().is_terminal() && std::env::var_os("CARGO_TERM_COLOR").is_none() {
             command.env("CARGO_TERM_COLOR", "always");
         }
@@ -117,7 +145,7 @@ impl Invocation {
 impl fmt::Display for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.variables {
-            write!(f, "{name}={} ", quoted(value))?;
+            write!(f, "{name}={} ", quoted(&value.to_string_lossy()))?;
         }
         f.write_str(&quoted(&self.program.to_string_lossy()))?;
         for argument in &self.arguments {

@@ -14,7 +14,8 @@ pub(crate) fn run(steps: Vec<Step>, session: &Session, workspace: &Workspace) ->
     let total = steps.len();
     let run_one = |(index, step): (usize, Step)| {
         let heading = format!("[{:>2}/{total}] {}", index + 1, step.name);
-        let echo = session.verbose || (session.ci && step.work.prints_tests());
+        let echo =
+            session.verbose || (session.ci && step.work.prints_tests()) || step.work.takes_its_time(session);
         if echo {
             println!("{heading}");
         } else {

@@ -6,7 +6,7 @@ use crate::cli::UsageError;
 use crate::workspace::{Package, Workspace};
 
 /// Crates that are a registry: naming one also runs the suites over it and its dependants' tests.
-const REGISTRIES: [&str; 1] = ["memory"];
+const REGISTRIES: [&str; 2] = ["etcd", "memory"];
 /// Holds the suites that run over every registry.
 const TESTKIT: &str = "callsign-testkit";
 
@@ -90,13 +90,18 @@ mod tests {
     #[test]
     fn a_registry_brings_its_dependants_and_the_suites() {
         assert_eq!(packages(&["memory"]), ["callsign", "callsign-memory", "callsign-testkit"]);
+        assert_eq!(
+            packages(&["etcd"]),
+            ["callsign", "callsign-etcd", "callsign-integration-tests", "callsign-testkit"]
+        );
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let UsageError(message) = Scope::parse(&["mercury"], &sample()).unwrap_err();
         assert!(
-            message.contains("`mercury`") && message.contains("callsign, core, examples, memory"),
+            message.contains("`mercury`")
+                && message.contains("callsign, core, etcd, examples, integration-tests"),
             "{message}"
         );
     }

@@ -2,6 +2,8 @@
 
 use crate::counts::Counts;
 use crate::process::Invocation;
+use crate::servers;
+use crate::session::Session;
 
 #[derive(Debug)]
 pub(crate) struct Step {
@@ -18,6 +20,10 @@ pub(crate) enum Work {
         commands: Vec<Invocation>,
         at_least_one: bool,
     },
+    /// As tests; they start real servers, and are told where those are.
+    RealServers(Vec<Invocation>),
+    /// Fetches the servers that are missing.
+    Servers,
     /// Each program of the examples package must end well within the time limit.
     Examples {
         programs: Vec<String>,
@@ -36,7 +42,16 @@ pub(crate) enum Work {
 impl Work {
     /// Whether the output says which tests ran: that is what CI's log is read for.
     pub(crate) fn prints_tests(&self) -> bool {
-        matches!(self, Self::Tests { .. } | Self::Examples { .. })
+        matches!(self, Self::Tests { .. } | Self::RealServers(_) | Self::Examples { .. })
+    }
+
+    /// Whether somebody who waits wants to see what goes on: downloads, and minutes of starting and killing servers.
+    pub(crate) fn takes_its_time(&self, session: &Session) -> bool {
+        match self {
+            Self::Servers => servers::any_missing(&session.cache),
+            Self::RealServers(_) => true,
+            _ => false,
+        }
     }
 }
 

@@ -133,8 +133,15 @@ pub(crate) fn sample() -> Workspace {
     Workspace {
         root: "/checkout".into(),
         packages: vec![
-            package("callsign", "crates/callsign", &["memory"], &[(Lib, "callsign")], &["callsign-memory"]),
+            package(
+                "callsign",
+                "crates/callsign",
+                &["etcd", "memory"],
+                &[(Lib, "callsign")],
+                &["callsign-etcd", "callsign-memory"],
+            ),
             package("callsign-core", "crates/core", &[], &[(Lib, "callsign_core")], &[]),
+            package("callsign-etcd", "crates/etcd", &[], &[(Lib, "callsign_etcd")], &["callsign-core"]),
             package("callsign-memory", "crates/memory", &[], &[(Lib, "callsign_memory")], &["callsign-core"]),
             package(
                 "callsign-testkit",
@@ -142,6 +149,13 @@ pub(crate) fn sample() -> Workspace {
                 &[],
                 &[(Lib, "callsign_testkit"), (Test, "simulation")],
                 &["callsign-core", "callsign-memory"],
+            ),
+            package(
+                "callsign-integration-tests",
+                "integration-tests",
+                &[],
+                &[(Lib, "callsign_integration_tests"), (Test, "etcd")],
+                &["callsign-etcd", "callsign-testkit"],
             ),
             package("callsign-examples", "examples", &[], &[(Bin, "quickstart")], &["callsign"]),
             package("xtask", "xtask", &[], &[(Bin, "xtask")], &["anyhow"]),

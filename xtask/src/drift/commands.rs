@@ -170,11 +170,11 @@ mod tests {
             ("cargo tests", "cargo tests"),
             ("cargo run --bin slowstart", "--bin slowstart"),
             ("cargo run -p callsign-core --bin quickstart", "--bin quickstart"),
-            ("cargo build && cargo test -p callsign-etcd", "`callsign-etcd`"),
+            ("cargo build && cargo test -p callsign-pigeon", "`callsign-pigeon`"),
             ("cargo test --test simulations", "--test simulations"),
-            ("cargo run --features 'memory,etcd'", "`etcd`"),
+            ("cargo run --features 'memory,pigeon'", "`pigeon`"),
             ("cargo test --features callsign-core/memory", "`callsign-core/memory`"),
-            ("cargo add callsign --features etcd", "`etcd`"),
+            ("cargo add callsign --features pigeon", "`pigeon`"),
         ] {
             let messages = check(line, &sample());
             assert!(messages.len() == 1 && messages[0].contains(what), "{line}: {messages:?}");

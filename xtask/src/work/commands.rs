@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use super::transcript::Transcript;
 use crate::counts::Counts;
 use crate::process::Invocation;
 use crate::step::{Outcome, Report};
+use crate::transcript::Transcript;
 
 pub(super) fn run(commands: &[Invocation], echo: bool) -> Result<Report> {
     let (outcome, _, text) = run_all(commands, echo)?;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::transcript::Transcript;
 use super::without_tool;
 use crate::process::Invocation;
 use crate::session::Session;
 use crate::step::{Outcome, Report};
 use crate::tools::CARGO_DENY;
+use crate::transcript::Transcript;
 
 /// The advisory database is a git repository of a few megabytes; where there is no way to it, waiting does not help.
 const FETCH_LIMIT: Duration = Duration::from_secs(120);

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::transcript::Transcript;
 use crate::counts::Counts;
 use crate::process::Invocation;
 use crate::step::{Outcome, Report};
 use crate::stopwatch::Stopwatch;
 use crate::summary::seconds;
+use crate::transcript::Transcript;
 
 const PACKAGE: &str = "callsign-examples";
 /// An example shows one situation and ends; one that hangs must not hold up the run. Building is not in it.

@@ -3,8 +3,9 @@
 mod commands;
 mod dependencies;
 mod examples;
+mod real_servers;
+mod servers;
 mod spelling;
-mod transcript;
 
 use anyhow::Result;
 
@@ -24,6 +25,8 @@ fn attempt(work: &Work, session: &Session, workspace: &Workspace, echo: bool) ->
     match work {
         Work::Commands(commands) => commands::run(commands, echo),
         Work::Tests { commands, at_least_one } => commands::test(commands, *at_least_one, echo),
+        Work::RealServers(commands) => real_servers::test(commands, session, echo),
+        Work::Servers => Ok(servers::provide(session, echo)),
         Work::Examples { programs } => examples::run(programs, echo),
         Work::Drift => drift::report(workspace, echo),
         Work::Dependencies => dependencies::check(session, echo),

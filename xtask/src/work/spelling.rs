@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use super::transcript::Transcript;
 use super::without_tool;
 use crate::process::Invocation;
 use crate::session::Session;
 use crate::step::{Outcome, Report};
 use crate::tools::TYPOS;
+use crate::transcript::Transcript;
 
 pub(super) fn check(session: &Session, echo: bool) -> Result<Report> {
     let typos = match TYPOS.provide(session, echo)? {

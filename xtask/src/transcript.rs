@@ -5,17 +5,17 @@ use anyhow::Result;
 use crate::process::{Finished, Invocation};
 
 #[derive(Debug)]
-pub(super) struct Transcript {
+pub(crate) struct Transcript {
     text: String,
     echo: bool,
 }
 
 impl Transcript {
-    pub(super) fn new(echo: bool) -> Self {
+    pub(crate) fn new(echo: bool) -> Self {
         Self { text: String::new(), echo }
     }
 
-    pub(super) fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         if self.echo {
             println!("{line}");
         }
@@ -24,7 +24,7 @@ impl Transcript {
     }
 
     /// Runs a command under a line that shows it.
-    pub(super) fn run(&mut self, invocation: &Invocation) -> Result<Finished> {
+    pub(crate) fn run(&mut self, invocation: &Invocation) -> Result<Finished> {
         self.say(&format!("$ {invocation}"));
         let finished = invocation.run(self.echo)?;
         self.text.push_str(&finished.output);
@@ -34,7 +34,7 @@ impl Transcript {
         Ok(finished)
     }
 
-    pub(super) fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.text
     }
 }
