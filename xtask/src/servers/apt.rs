@@ -49,9 +49,13 @@ pub(super) struct Suite {
 
 impl System {
     pub(super) fn ask() -> Result<Self> {
-        let uris = answer(&apt("apt-get").with_arguments(["-q", "update", "--print-uris"]))?;
+        let uris = answer(&apt("apt-get").with_arguments(["-q", "update", "--print-uris"]))
+            .context("servers come as Debian packages, by apt-get and dpkg")?;
         let mirrors = mirrors(&uris);
-        ensure!(!mirrors.is_empty(), "the system's package sources name no mirror of Debian");
+        ensure!(
+            !mirrors.is_empty(),
+            "servers come as Debian packages, and this system's package sources name no mirror of Debian"
+        );
         let keyring = KEYRINGS.into_iter().find(|keyring| Path::new(keyring).is_file());
         let keyring = keyring.with_context(|| {
             format!("Debian's keys are not at {} (package debian-archive-keyring)", KEYRINGS[0])

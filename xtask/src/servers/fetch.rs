@@ -46,8 +46,8 @@ pub(super) fn explain(failures: &[Failure]) -> String {
         names.iter().map(|(cause, names)| format!("{}: {cause}", names.join(", "))).collect();
     let own: Vec<_> = failures.iter().map(|failure| failure.server.variable()).collect();
     format!(
-        "no {}; get the programs elsewhere (your distribution's packages, the makers' releases or images, see \
-         compose/) and set {} to their paths",
+        "no {}; get the programs elsewhere (your distribution, the makers' releases, the images that compose/ \
+         names) and set {} to their paths",
         causes.join("; no "),
         own.join(", ")
     )
@@ -78,10 +78,16 @@ impl Workshop {
     }
 
     fn fetch(&self, servers: &[&'static Server], cache: &Path, transcript: &mut Transcript) -> Vec<Failure> {
+        // Another run may have fetched some while this one waited for its turn.
+        let is_missing = |server: &&Server| !place::folder(server, cache).join(server.program).is_file();
+        let missing: Vec<_> = servers.iter().copied().filter(is_missing).collect();
+        if missing.is_empty() {
+            return Vec::new();
+        }
         let system = System::ask();
         let mut suites = BTreeMap::new();
         let mut failures = Vec::new();
-        for server in servers {
+        for server in missing {
             let suite = suites.entry(server.suite).or_insert_with(|| {
                 let system = system.as_ref().map_err(|error| format!("{error:#}"))?;
                 transcript.say(&format!("reading the index of Debian's {}", server.suite));
@@ -99,10 +105,6 @@ impl Workshop {
 
     fn put(&self, server: &Server, suite: &Suite, cache: &Path, transcript: &mut Transcript) -> Result<()> {
         let place = place::folder(server, cache);
-        if place.join(server.program).is_file() {
-            transcript.say(&format!("{} has come in the meantime", server.name));
-            return Ok(());
-        }
         transcript.say(&format!("downloading {}: {}", server.name, server.packages.join(", ")));
         let packages = self.folder.join(format!("{}.packages", server.name));
         let root = self.folder.join(server.name);

@@ -42,6 +42,9 @@ pub(crate) fn run(action: Action) -> Result<ExitCode> {
         Action::Fetch => provide(&cache, &mut Transcript::new(true)).err(),
     };
     print!("{}", list(&cache));
+    if action == Action::List && any_missing(&cache) {
+        println!("\n`cargo xtask servers fetch` fetches what is missing");
+    }
     Ok(match trouble {
         None => ExitCode::SUCCESS,
         Some(Trouble::Misled(reason) | Trouble::Lacking(reason)) => {
@@ -100,8 +103,5 @@ fn list(cache: &Path) -> String {
         [server.name.to_owned(), version, server.variable(), program]
     });
     let head = ["server", "version", "your own by", "program"].map(str::to_owned);
-    let table = lines::aligned(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
-    let advice =
-        if any_missing(cache) { "\n`cargo xtask servers fetch` fetches what is missing.\n" } else { "" };
-    format!("{table}{advice}")
+    lines::aligned(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
