@@ -5,9 +5,11 @@
 //! about our idea of one.
 
 mod address;
+mod background;
 pub mod binaries;
 mod keeper;
 mod process;
+pub mod proxy;
 
 mod server;
 
