@@ -1,242 +1,153 @@
 //! Runs suites as a test binary, with the arguments of `cargo test`.
 
-use std::any::Any;
-use std::env;
-use std::fmt;
-use std::process::ExitCode;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::thread;
-use std::time::Duration;
+mod board;
+mod isolation;
+mod required;
+mod subject;
+mod table;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use tokio::runtime::{Builder, Runtime};
-use tokio::time::timeout;
+use std::env;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Conclusion, FormatSetting};
 
 use crate::Harness;
-use crate::suite::{Case, CaseResult, Ctx, Need, Stop, Suite, refused};
+use crate::suite::{Case, CaseResult, Suite};
+pub use subject::Subject;
+use table::Table;
 
 /// Names subjects whose cases may not be ignored because the registry is missing: `CALLSIGN_REQUIRE=etcd,consul`.
 /// `etcd` stands for `etcd` itself and for all subjects that start with `etcd-`.
 pub const REQUIRE: &str = "CALLSIGN_REQUIRE";
 
-/// A case that has said nothing for so long hangs, in whatever way; paused time does not pass while a thread is
-/// stuck, so that the case's own time-out would never come.
-const STUCK: Duration = Duration::from_secs(600);
-
-type Make = dyn Fn() -> Arc<dyn Harness> + Send + Sync;
-
-/// A registry in one setup, and the suites that it has to pass.
-pub struct Subject {
-    name: String,
-    make: Arc<Make>,
-    /// Held by every case: a case that hurts the registry waits for the others, and they for it.
-    registry: Option<Arc<RwLock<()>>>,
-    trials: Vec<Trial>,
-}
-
-impl Subject {
-    /// A registry that is made afresh for each case: embedded ones, and servers that start fast. `make` is called
-    /// outside of a runtime; what needs one is started in [`Harness::available`] or [`Harness::client`].
-    pub fn fresh<H: Harness>(name: impl Into<String>, make: impl Fn() -> H + Send + Sync + 'static) -> Self {
-        Self {
-            name: name.into(),
-            make: Arc::new(move || Arc::new(make())),
-            registry: None,
-            trials: Vec::new(),
-        }
-    }
-
-    /// A registry that all cases share. Cases that hurt it run alone.
-    pub fn shared(name: impl Into<String>, harness: impl Harness) -> Self {
-        let harness: Arc<dyn Harness> = Arc::new(harness);
-        Self {
-            name: name.into(),
-            make: Arc::new(move || harness.clone()),
-            registry: Some(Arc::default()),
-            trials: Vec::new(),
-        }
-    }
-
-    /// Has the registry pass `suite`.
-    #[must_use]
-    pub fn passes<C: Send + Sync + 'static>(mut self, suite: &'static Suite<C>) -> Self {
-        for case in suite.cases {
-            let (subject, make, registry) = (self.name.clone(), self.make.clone(), self.registry.clone());
-            let trial = Trial::ignorable_test(format!("{}::{}", self.name, case.name), move || {
-                let stopped = unstuck(case.name, move || {
-                    let _turn = registry.as_deref().map(|registry| Turn::take(registry, case.needs));
-                    run_on_its_runtime(&subject, &*make, suite, case)
-                });
-                match stopped {
-                    Ok(()) => Ok(Completion::Completed),
-                    Err(Stop::Ignored(reason)) => Ok(Completion::ignored_with(reason)),
-                    Err(Stop::Failed(failure)) => {
-                        Err(Failed::from(format!("promise: {}\n{failure}", case.promise)))
-                    }
-                }
-            });
-            self.trials.push(trial.with_kind(suite.name));
-        }
-        self
-    }
-}
-
-impl fmt::Debug for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subject")
-            .field("name", &self.name)
-            .field("trials", &self.trials.len())
-            .finish_non_exhaustive()
-    }
-}
+/// Says whether a table of all cases and subjects is printed at the end: `1` for always, `0` for never. Unset, it is
+/// printed where there is more than one subject.
+pub const TABLE: &str = "CALLSIGN_TABLE";
 
 /// Runs all cases of all subjects and reports as `cargo test` does: a filter, `--list`, `--skip`, `--exact`,
-/// `--format` and `--test-threads` work. A case that cannot run is reported as ignored, with its reason.
+/// `--format` and `--test-threads` work. A case that cannot run is reported as ignored, with its reason. Where there
+/// is more than one subject, a table of what was proved where follows.
 ///
 /// Return it from the `main` of a test target with `harness = false`.
 #[must_use]
 pub fn run(subjects: impl IntoIterator<Item = Subject>) -> ExitCode {
-    let trials = subjects.into_iter().flat_map(|subject| subject.trials).collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    run_as(&Arguments::from_args(), subjects)
+}
+
+/// As [`run`], with `threads` cases at the same time unless `--test-threads` says otherwise. For registries whose
+/// cases mostly wait: the default is one for each core.
+#[must_use]
+pub fn run_with_threads(threads: usize, subjects: impl IntoIterator<Item = Subject>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(threads);
+    run_as(&arguments, subjects)
+}
+
+fn run_as(arguments: &Arguments, subjects: impl IntoIterator<Item = Subject>) -> ExitCode {
+    let (conclusion, table) = conclude(arguments, subjects);
+    let wanted = match env::var(TABLE).as_deref() {
+        Ok("0") => false,
+        Ok("1") => true,
+        _ => table.has_columns_to_compare(),
+    };
+    if wanted && !table.is_empty() && arguments.format != Some(FormatSetting::Json) {
+        // Nobody who closes our output wants to hear of it.
+        let _ = writeln!(io::stdout().lock(), "{table}");
+    }
+    conclusion.exit_code()
+}
+
+fn conclude(arguments: &Arguments, subjects: impl IntoIterator<Item = Subject>) -> (Conclusion, Table) {
+    let (mut trials, mut boards) = (Vec::new(), Vec::new());
+    for subject in subjects {
+        trials.extend(subject.trials);
+        boards.push((subject.name, subject.board));
+    }
+    let conclusion = libtest_mimic::run(arguments, trials);
+    (conclusion, Table::new(boards.into_iter().map(|(name, board)| (name, board.read())).collect()))
 }
 
 /// Runs one case by itself, for tests of suites: what [`run`] does for each of them.
 pub fn prove<C, H: Harness>(suite: &Suite<C>, case: &Case<C>, make: impl Fn() -> H) -> CaseResult {
-    run_on_its_runtime("", &|| Arc::new(make()) as Arc<dyn Harness>, suite, case)
-}
-
-fn run_on_its_runtime<C>(
-    subject: &str,
-    make: &dyn Fn() -> Arc<dyn Harness>,
-    suite: &Suite<C>,
-    case: &Case<C>,
-) -> CaseResult {
-    let harness = make();
-    let runtime = runtime(harness.paused())?;
-    let result = runtime.block_on(run_case(subject, harness, suite, case));
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    result
-}
-
-fn runtime(paused: bool) -> CaseResult<Runtime> {
-    let runtime = if paused {
-        Builder::new_current_thread().enable_all().start_paused(true).build()
-    } else {
-        Builder::new_multi_thread().worker_threads(2).enable_all().build()
-    };
-    runtime.map_err(|error| Stop::failed(format!("no runtime for the case: {error}")))
-}
-
-async fn run_case<C>(
-    subject: &str,
-    harness: Arc<dyn Harness>,
-    suite: &Suite<C>,
-    case: &Case<C>,
-) -> CaseResult {
-    if let Err(reason) = harness.available().await {
-        return Err(unavailable(subject, &env::var(REQUIRE).unwrap_or_default(), reason));
-    }
-    let ctx = Ctx::new(harness);
-    let unmet = case.needs.iter().find(|need| !need.is_met_by(ctx.capabilities()));
-    let proof = async {
-        match unmet {
-            Some(need) => refused(&ctx, *need).await,
-            None => (case.run)(&(suite.context)(ctx.clone())).await,
-        }
-    };
-    let result = timeout(ctx.limit(), proof).await;
-    ctx.close().await;
-    result.unwrap_or_else(|_| Err(Stop::failed(format!("the case has not ended after {:?}", ctx.limit()))))
-}
-
-/// What becomes of a case whose registry cannot be used.
-fn unavailable(subject: &str, required: &str, reason: String) -> Stop {
-    if is_required(subject, required) {
-        Stop::failed(format!("`{REQUIRE}` names `{subject}`, and it is not available: {reason}"))
-    } else {
-        Stop::Ignored(reason)
-    }
-}
-
-fn is_required(subject: &str, required: &str) -> bool {
-    required.split(',').map(str::trim).any(|name| {
-        let rest = subject.strip_prefix(name);
-        !name.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-    })
-}
-
-/// A case's turn at a shared registry.
-enum Turn<'a> {
-    WithOthers { _turn: std::sync::RwLockReadGuard<'a, ()> },
-    Alone { _turn: std::sync::RwLockWriteGuard<'a, ()> },
-}
-
-impl<'a> Turn<'a> {
-    fn take(registry: &'a RwLock<()>, needs: &[Need]) -> Self {
-        // A case that panicked has left nothing behind in a lock around nothing.
-        if needs.contains(&Need::Alone) {
-            Self::Alone { _turn: registry.write().unwrap_or_else(PoisonError::into_inner) }
-        } else {
-            Self::WithOthers { _turn: registry.read().unwrap_or_else(PoisonError::into_inner) }
-        }
-    }
-}
-
-/// Runs a case on a thread of its own, so that one that hangs or panics does not take the others along.
-fn unstuck(name: &str, case: impl FnOnce() -> CaseResult + Send + 'static) -> CaseResult {
-    let (done, result) = channel();
-    let thread = thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || {
-            // Nobody listens any more: the case was given up as stuck.
-            let _ = done.send(case());
-        })
-        .map_err(|error| Stop::failed(format!("no thread for the case: {error}")))?;
-    match result.recv_timeout(STUCK) {
-        Ok(result) => result,
-        Err(RecvTimeoutError::Timeout) => Err(Stop::failed(format!("the case is stuck since {STUCK:?}"))),
-        Err(RecvTimeoutError::Disconnected) => Err(Stop::failed(match thread.join() {
-            Ok(()) => "the case said nothing".to_owned(),
-            Err(panic) => format!("the case panicked: {}", words(&*panic)),
-        })),
-    }
-}
-
-fn words(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("without a word")
+    let result = subject::run_case(&|| Arc::new(make()) as Arc<dyn Harness>, suite, case);
+    required::decided(result, "", "")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use callsign_core::{Backend, Capabilities, Error, Result, async_trait};
+
     use super::*;
+    use crate::suite::Stop;
 
-    #[test]
-    fn a_required_name_stands_for_all_setups_of_a_registry() {
-        for (subject, required) in [("etcd", true), ("etcd-tls", true), ("etcdx", false), ("consul", false)] {
-            assert_eq!(is_required(subject, "nacos, etcd,"), required, "{subject}");
+    struct Nothing;
+
+    #[async_trait]
+    impl Harness for Nothing {
+        async fn client(&self) -> Result<Arc<dyn Backend>> {
+            Err(Error::unsupported("there is nothing here"))
         }
-        assert!(!is_required("etcd", ""));
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::all(callsign_core::Authority::Single)
+        }
+    }
+
+    /// What the inner run prints would be taken for a result of the outer one.
+    fn arguments(more: &[&str]) -> Arguments {
+        Arguments::from_iter(["tests", "--logfile", "/dev/null"].iter().chain(more))
     }
 
     #[test]
-    fn a_registry_that_is_missing_is_ignored_unless_it_is_required() {
-        let missing = |required| unavailable("etcd", required, "no such file".to_owned());
-        assert!(matches!(missing("consul"), Stop::Ignored(reason) if reason == "no such file"));
-        assert!(
-            matches!(missing("etcd"), Stop::Failed(failure) if failure.to_string().contains("no such file"))
-        );
+    fn a_case_of_ones_own_is_counted_and_tabled_as_the_others_are() {
+        let subject = Subject::fresh("nothing", || Nothing)
+            .proves("own", "passes", "It passes.", || async { Ok(()) })
+            .proves("own", "fails", "It holds.", || async { Err(Stop::failed("it does not")) })
+            .proves("own", "panics", "It stands.", || async { panic!("it fell") })
+            .proves("own", "is_elsewhere", "It is here.", || async {
+                Err(Stop::Ignored("not here".to_owned()))
+            })
+            .proves("own", "is_missing", "It is.", || async { Err(Stop::Missing("no server".to_owned())) });
+        let (conclusion, table) = conclude(&arguments(&[]), [subject]);
+        assert_eq!((conclusion.num_passed, conclusion.num_failed, conclusion.num_ignored), (1, 2, 2));
+        let text = table.to_string();
+        for line in [
+            "  passes        +",
+            "  fails         F",
+            "  panics        F",
+            "  is_elsewhere  i",
+            "  is_missing    i",
+            "  nothing::panics: ",
+            "  not here: nothing::is_elsewhere",
+            "  no server: nothing::is_missing",
+        ] {
+            assert!(text.lines().any(|found| found.starts_with(line)), "{line}\n{text}");
+        }
     }
 
     #[test]
-    fn a_panic_is_a_failure_with_its_words() {
-        let result = unstuck("case", || panic!("the {} burnt", "bread"));
-        assert!(
-            matches!(result, Err(Stop::Failed(failure)) if failure.to_string().contains("the bread burnt"))
-        );
+    fn a_case_of_ones_own_runs_on_a_thread_and_a_runtime_of_its_own() {
+        let seen = Arc::<Mutex<Vec<_>>>::default();
+        let told = seen.clone();
+        let subject =
+            Subject::fresh("nothing", || Nothing).proves("own", "looks", "It is alone.", move || {
+                let told = told.clone();
+                async move {
+                    let thread = std::thread::current();
+                    told.lock().unwrap().push((thread.id(), thread.name().map(str::to_owned)));
+                    tokio::task::yield_now().await;
+                    Ok(())
+                }
+            });
+        let (conclusion, _) = conclude(&arguments(&["--test-threads", "1"]), [subject]);
+        assert_eq!(conclusion.num_passed, 1);
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), 1);
+        assert_ne!(seen[0].0, std::thread::current().id());
+        assert_eq!(seen[0].1.as_deref(), Some("looks"));
     }
 }

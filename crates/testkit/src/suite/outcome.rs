@@ -16,6 +16,9 @@ pub enum Stop {
     Failed(Failure),
     /// The case cannot run here, for this reason.
     Ignored(String),
+    /// The registry cannot be used here and now, for this reason: the case is ignored, or fails where
+    /// `CALLSIGN_REQUIRE` names the subject.
+    Missing(String),
 }
 
 /// A broken promise: what was seen, and the line that saw it.
