@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use callsign_core::{
-    Document, Error, Group, Instance, InstanceId, InstanceKey, Namespace, Result, Retry, ServiceKey,
+    Document, Error, Group, Instance, InstanceId, InstanceKey, Namespace, Pair, Result, Retry, ServiceKey,
     ServiceName,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
@@ -46,6 +46,11 @@ impl Keys {
     /// The keys below `prefix`, which has no slash at its end.
     pub(crate) fn new(prefix: &str) -> Self {
         Self { prefix: prefix.into() }
+    }
+
+    /// What every key begins with.
+    pub(crate) fn root(&self) -> Vec<u8> {
+        self.below_root().into_bytes()
     }
 
     /// Where the instance `key` stands.
@@ -84,9 +89,13 @@ impl Keys {
     }
 
     fn below_namespace(&self, namespace: &Namespace) -> String {
-        let mut path = format!("{}/", self.prefix);
+        let mut path = self.below_root();
         push(&mut path, namespace.as_str());
         path
+    }
+
+    fn below_root(&self) -> String {
+        format!("{}/", self.prefix)
     }
 }
 
@@ -147,6 +156,17 @@ pub(crate) fn decode(service: &ServiceKey, id: &InstanceId, value: &[u8]) -> Res
         return Err(format!("its value has the id `{other}`, which is not the one of its key"));
     }
     document.into_instance(service).map_err(|error| error.to_string())
+}
+
+/// The pair in `value`, of whatever version of the format; [`Pair::NONE`] where callsign has not written it.
+pub(crate) fn pair_in(value: &[u8]) -> Pair {
+    #[derive(Deserialize)]
+    struct Stamp {
+        incarnation: u64,
+        seq: u64,
+    }
+
+    serde_json::from_slice(value).map_or(Pair::NONE, |Stamp { incarnation, seq }| Pair::new(incarnation, seq))
 }
 
 #[derive(Serialize)]

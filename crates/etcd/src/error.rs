@@ -5,7 +5,6 @@
 //! connection is found in the sources of a status, not in its message.
 
 use std::error::Error as StdError;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use callsign_core::{Error, ErrorKind, Retry};
@@ -31,7 +30,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Call<'a> {
     /// The member that was asked, as it is configured.
     pub(crate) endpoint: &'a str,
-    /// What was tried, on what: `write /callsign/v1/default/i/default/orders/o-1`.
+    /// What was tried, on what: `write /callsign/v1/default/i/default/orders/o-1`. Follows upon "cannot".
     pub(crate) subject: &'a str,
     /// Whether it changes something, and may have done so although no answer came.
     pub(crate) write: bool,
@@ -74,6 +73,9 @@ const fn row(
     Row { says, verdict, kind, outcome, advice }
 }
 
+const CLIENT_CERTIFICATE: &str =
+    "if this member asks for a client's certificate, set `tls.cert_file` and `tls.key_file`";
+const ONLY_TLS: &str = "if this member speaks TLS only, write its endpoint as `https://`";
 const DATABASE_FULL: &str = "database space exceeded";
 
 const TABLE: &[Row] = {
@@ -85,8 +87,6 @@ const TABLE: &[Row] = {
     use Verdict::{Answer, Misconfigured, NoQuorum, RefreshToken, Rotate};
 
     const NO_TLS: &str = "if this member speaks no TLS, write its endpoint as `http://`";
-    const CLIENT_CERTIFICATE: &str =
-        "if it asks for a client's certificate, set `tls.cert_file` and `tls.key_file`";
     const NOT_ETCD: &str = "is this etcd 3.4 or newer, and no proxy in front of it?";
     const QUORUM: &str = "is a majority of the members there?";
 
@@ -104,7 +104,13 @@ const TABLE: &[Row] = {
             Not,
             "leave `username` out, or enable authentication",
         ),
-        row("etcdserver: permission denied", Answer, PermissionDenied, Not, "grant it to a role of the user"),
+        row(
+            "etcdserver: permission denied",
+            Answer,
+            PermissionDenied,
+            Not,
+            "grant read and write to a role of the user",
+        ),
         // Limits.
         row(
             "request is too large",
@@ -147,7 +153,13 @@ const TABLE: &[Row] = {
             Not,
             "set `tls.server_name` to a name in the server's certificate",
         ),
-        row("UnknownIssuer", Misconfigured, ConfigInvalid, Not, "set `tls.ca_file` to who has signed it"),
+        row(
+            "UnknownIssuer",
+            Misconfigured,
+            ConfigInvalid,
+            Not,
+            "name whoever has signed it in `tls.ca_file`",
+        ),
         row("certificate expired", Misconfigured, ConfigInvalid, Not, "renew the server's certificate"),
         row("invalid peer certificate", Misconfigured, ConfigInvalid, Not, ""),
         row("received fatal alert", Misconfigured, ConfigInvalid, Not, CLIENT_CERTIFICATE),
@@ -167,7 +179,7 @@ const TABLE: &[Row] = {
         row("unknown method", Rotate, Unexpected, Not, NOT_ETCD),
         // Connections that were lost.
         row("too_many_pings", Rotate, Unavailable, Maybe, "raise `keep_alive_interval`"),
-        row("keep-alive timed out", Rotate, Timeout, Maybe, ""),
+        row("keep-alive timed out", Rotate, Timeout, Maybe, "the member did not answer a ping"),
         row("Timeout expired", Rotate, Timeout, Maybe, ""),
         row("operation was canceled", Rotate, Unavailable, Maybe, ""),
         row("transport error", Rotate, Unavailable, Maybe, ""),
@@ -182,20 +194,17 @@ const SHOWN: usize = 200;
 
 /// What `error` means.
 pub(crate) fn judge(error: etcd_client::Error, call: &Call<'_>) -> Failure {
-    let (code, words) = match &error {
-        etcd_client::Error::GRpcStatus(status) => {
-            (Some(status.code()), Words::of(status.message(), status.source()))
-        }
-        etcd_client::Error::LeaseKeepAliveError(message) | etcd_client::Error::WatchError(message) => {
-            (Some(Code::Unknown), Words::of(message, None))
-        }
-        // Found before anything was sent: certificates that cannot be parsed.
-        etcd_client::Error::TransportError(error) => (None, Words::of("", error.source())),
-        other => (None, Words::of(&other.to_string(), None)),
-    };
-    let mut failure = failure(code, &words, call);
-    failure.error = failure.error.with_source(error);
-    failure
+    meaning_of(&error).into_failure(call).caused_by(error)
+}
+
+/// What `error` means to the first call over a new connection: a member that hangs up on it may want another protocol,
+/// or a certificate, and no native error says so.
+pub(crate) fn judge_first(error: etcd_client::Error, call: &Call<'_>) -> Failure {
+    let mut meaning = meaning_of(&error);
+    if meaning.is_hung_up() {
+        meaning.advice = if call.endpoint.starts_with("https") { CLIENT_CERTIFICATE } else { ONLY_TLS };
+    }
+    meaning.into_failure(call).caused_by(error)
 }
 
 /// What it means that the server has cancelled a watch for `reason`.
@@ -203,57 +212,102 @@ pub(crate) fn judge(error: etcd_client::Error, call: &Call<'_>) -> Failure {
 /// Servers up to 3.4 say "permission denied" of a token that has run out (etcd#12385), so that denial is believed only
 /// after another login.
 pub(crate) fn judge_cancel(reason: &str, call: &Call<'_>) -> Failure {
-    let mut failure = failure(Some(Code::Unknown), &Words::of(reason, None), call);
-    if failure.error.kind() == ErrorKind::PermissionDenied {
-        failure.verdict = Verdict::RefreshToken;
+    let mut meaning = Meaning::of(Some(Code::Unknown), reason, None);
+    if meaning.kind == ErrorKind::PermissionDenied {
+        meaning.verdict = Verdict::RefreshToken;
     }
-    failure
+    meaning.into_failure(call)
 }
 
 /// What it means that no answer came within `limit`.
 pub(crate) fn timed_out(limit: Duration, call: &Call<'_>) -> Failure {
     let said = format!("no answer within {}", humantime::format_duration(limit));
-    finish(call, Verdict::Rotate, ErrorKind::Timeout, Outcome::Maybe, &said, "")
+    let (verdict, kind, outcome) = (Verdict::Rotate, ErrorKind::Timeout, Outcome::Maybe);
+    Meaning { verdict, kind, outcome, retry: None, said, advice: "" }.into_failure(call)
 }
 
-/// What an error says of itself.
-struct Words {
-    /// The message and the messages of all sources: what is searched.
-    all: String,
-    /// The message of a server, or else that of the innermost source: what is shown.
+fn meaning_of(error: &etcd_client::Error) -> Meaning {
+    match error {
+        etcd_client::Error::GRpcStatus(status) => {
+            Meaning::of(Some(status.code()), status.message(), status.source())
+        }
+        etcd_client::Error::LeaseKeepAliveError(message) | etcd_client::Error::WatchError(message) => {
+            Meaning::of(Some(Code::Unknown), message, None)
+        }
+        // The rest is found before anything is sent. This one: certificates that cannot be used.
+        etcd_client::Error::TransportError(error) => Meaning::of(None, "", error.source()),
+        other => Meaning::of(None, &other.to_string(), None),
+    }
+}
+
+/// What was made of an error, but for the call that it happened to.
+struct Meaning {
+    verdict: Verdict,
+    kind: ErrorKind,
+    outcome: Outcome,
+    /// Where it is not what the kind says.
+    retry: Option<Retry>,
     said: String,
+    advice: &'static str,
 }
 
-impl Words {
-    fn of(message: &str, source: Option<&(dyn StdError + 'static)>) -> Self {
+impl Meaning {
+    /// Of an error that says `message` and whose chain of sources begins with `source`. Without a code it has come
+    /// about here.
+    fn of(code: Option<Code>, message: &str, mut source: Option<&(dyn StdError + 'static)>) -> Self {
+        // All of it is searched. Shown is what a server says, or else what the innermost source says.
         let (mut all, mut said) = (message.to_owned(), message.to_owned());
-        let mut next = source;
-        while let Some(error) = next {
-            let text = error.to_string();
-            let _ = write!(all, "; {text}");
-            said = text;
-            next = error.source();
+        while let Some(error) = source {
+            said = error.to_string();
+            all.push('\n');
+            all.push_str(&said);
+            source = error.source();
         }
-        Self { all, said }
+        let row = TABLE.iter().find(|row| all.contains(row.says));
+        let (verdict, kind, outcome) = match (row, code) {
+            (Some(row), _) => (row.verdict, row.kind, row.outcome),
+            (None, Some(code)) => by_code(code),
+            (None, None) => (Verdict::Misconfigured, ErrorKind::ConfigInvalid, Outcome::Not),
+        };
+        let retry = if row.is_some_and(|row| row.says == DATABASE_FULL) {
+            // Not a limit of this record: an operator lifts it, and the same write succeeds.
+            Some(Retry::Temporary)
+        } else if kind == ErrorKind::Unexpected && verdict == Verdict::Answer {
+            // The server is there and has understood: it will say the same again, and that is no outage.
+            Some(Retry::Permanent)
+        } else {
+            None
+        };
+        Self { verdict, kind, outcome, retry, said: shown(&said), advice: row.map_or("", |row| row.advice) }
+    }
+
+    /// Whether a connection has ended for reasons that nobody gives.
+    fn is_hung_up(&self) -> bool {
+        (self.verdict, self.kind) == (Verdict::Rotate, ErrorKind::Unavailable)
+            && self.outcome == Outcome::Maybe
+            && self.advice.is_empty()
+    }
+
+    fn into_failure(self, call: &Call<'_>) -> Failure {
+        let Self { verdict, kind, outcome, retry, said, advice } = self;
+        let separator = if advice.is_empty() { "" } else { "; " };
+        let context = format!("cannot {} at {}: {said}{separator}{advice}", call.subject, call.endpoint);
+        let mut error = Error::new(kind, context);
+        if let Some(retry) = retry {
+            error = error.with_retry(retry);
+        }
+        if call.write && outcome == Outcome::Maybe {
+            error = error.with_outcome_unknown();
+        }
+        Failure { error, verdict }
     }
 }
 
-fn failure(code: Option<Code>, words: &Words, call: &Call<'_>) -> Failure {
-    let row = TABLE.iter().find(|row| words.all.contains(row.says));
-    let (verdict, kind, outcome, advice) = match (row, code) {
-        (Some(row), _) => (row.verdict, row.kind, row.outcome, row.advice),
-        (None, Some(code)) => {
-            let (verdict, kind, outcome) = by_code(code);
-            (verdict, kind, outcome, "")
-        }
-        (None, None) => (Verdict::Misconfigured, ErrorKind::ConfigInvalid, Outcome::Not, ""),
-    };
-    let mut failure = finish(call, verdict, kind, outcome, &words.said, advice);
-    if row.is_some_and(|row| row.says == DATABASE_FULL) {
-        // Not a limit of this record: an operator lifts it, and the same write succeeds.
-        failure.error = failure.error.with_retry(Retry::Temporary);
+impl Failure {
+    fn caused_by(mut self, native: etcd_client::Error) -> Self {
+        self.error = self.error.with_source(native);
+        self
     }
-    failure
 }
 
 /// For messages that are not in the table.
@@ -274,24 +328,9 @@ fn by_code(code: Code) -> (Verdict, ErrorKind, Outcome) {
     }
 }
 
-fn finish(
-    call: &Call<'_>,
-    verdict: Verdict,
-    kind: ErrorKind,
-    outcome: Outcome,
-    said: &str,
-    advice: &str,
-) -> Failure {
-    let said: String = said.trim_end_matches('.').chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    let separator = if advice.is_empty() { "" } else { "; " };
-    let context = format!("{} at {}: {said}{separator}{advice}", call.subject, call.endpoint);
-    let mut error = Error::new(kind, context);
-    if kind == ErrorKind::Unexpected && verdict == Verdict::Answer {
-        // The server is there and has understood: it will say the same again, and that is no outage.
-        error = error.with_retry(Retry::Permanent);
-    }
-    if call.write && outcome == Outcome::Maybe {
-        error = error.with_outcome_unknown();
-    }
-    Failure { error, verdict }
+/// Without what every message of etcd begins with, in one line and not all of a novel.
+fn shown(said: &str) -> String {
+    let said = said.rsplit_once(" desc = ").map_or(said, |(_, said)| said);
+    let said = said.strip_prefix("etcdserver: ").unwrap_or(said).trim_end_matches('.');
+    said.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
