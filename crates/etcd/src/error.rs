@@ -23,6 +23,10 @@ pub(crate) enum Verdict {
     RefreshToken,
     /// Nobody but a person will make this member usable. Others may be.
     Misconfigured,
+    /// The revision that was asked for is gone: read a newer one.
+    Compacted,
+    /// The answer is larger than this program takes: ask for less.
+    TooLarge,
 }
 
 /// What was tried.
@@ -84,7 +88,7 @@ const TABLE: &[Row] = {
         Unavailable, Unexpected,
     };
     use Outcome::{Maybe, Not};
-    use Verdict::{Answer, Misconfigured, NoQuorum, RefreshToken, Rotate};
+    use Verdict::{Answer, Compacted, Misconfigured, NoQuorum, RefreshToken, Rotate, TooLarge};
 
     const NO_TLS: &str = "if this member speaks no TLS, write its endpoint as `http://`";
     const NOT_ETCD: &str = "is this etcd 3.4 or newer, and no proxy in front of it?";
@@ -120,7 +124,7 @@ const TABLE: &[Row] = {
             "the server's limit is `--max-request-bytes`",
         ),
         row("received message larger than max", Answer, LimitExceeded, Not, ""),
-        row("decoded message length too large", Answer, LimitExceeded, Maybe, ""),
+        row("decoded message length too large", TooLarge, LimitExceeded, Maybe, ""),
         row("too large lease TTL", Answer, LimitExceeded, Not, ""),
         row(
             DATABASE_FULL,
@@ -132,7 +136,7 @@ const TABLE: &[Row] = {
         row("too many requests", Answer, RateLimited, Not, ""),
         // Answers.
         row("lease not found", Answer, NotFound, Not, ""),
-        row("required revision has been compacted", Answer, Unexpected, Not, ""),
+        row("required revision has been compacted", Compacted, Unexpected, Not, ""),
         row("too many operations in txn", Answer, Unexpected, Not, ""),
         row("duplicate key given in txn", Answer, Unexpected, Not, ""),
         row("key is not provided", Answer, Unexpected, Not, ""),
@@ -333,4 +337,267 @@ fn shown(said: &str) -> String {
     let said = said.rsplit_once(" desc = ").map_or(said, |(_, said)| said);
     let said = said.strip_prefix("etcdserver: ").unwrap_or(said).trim_end_matches('.');
     said.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tonic::Status;
+
+    use super::*;
+
+    const WRITE: Call<'_> = Call { endpoint: "http://h:1", subject: "write /p/o-1", write: true };
+
+    /// As the transport hands it over: what happened is a source of the status.
+    fn status(code: Code, message: &str, innermost: Option<&str>) -> etcd_client::Error {
+        let mut status = Status::new(code, message);
+        if let Some(text) = innermost {
+            status.set_source(std::sync::Arc::new(io::Error::other(text.to_owned())));
+        }
+        status.into()
+    }
+
+    /// Judges each `message`, or `message <- innermost source`, of a write and of a read.
+    fn expect(verdict: Verdict, kind: ErrorKind, unknown: bool, messages: &[(Code, &str)]) {
+        for (code, text) in messages {
+            let (message, innermost) =
+                text.split_once(" <- ").map_or((*text, None), |(message, source)| (message, Some(source)));
+            let judged = |write| judge(status(*code, message, innermost), &Call { write, ..WRITE });
+            let Failure { error, verdict: found } = judged(true);
+            assert_eq!((found, error.kind()), (verdict, kind), "{code:?}: {text}");
+            assert_eq!(error.outcome_unknown(), unknown, "{code:?}: {text}");
+            assert!(!judged(false).error.outcome_unknown(), "{code:?}: {text}");
+            assert!(StdError::source(&error).is_some(), "{code:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_leaves_the_session_alone_and_the_write_undone() {
+        use Code::*;
+        let answer = |kind, messages| expect(Verdict::Answer, kind, false, messages);
+        answer(
+            ErrorKind::LimitExceeded,
+            &[
+                (InvalidArgument, "etcdserver: request is too large"),
+                (ResourceExhausted, "grpc: received message larger than max (2200011 vs. 2097152)"),
+                (ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+                (OutOfRange, "etcdserver: too large lease TTL"),
+            ],
+        );
+        answer(ErrorKind::RateLimited, &[(ResourceExhausted, "etcdserver: too many requests")]);
+        answer(ErrorKind::NotFound, &[(NotFound, "etcdserver: requested lease not found")]);
+        answer(ErrorKind::PermissionDenied, &[(PermissionDenied, "etcdserver: permission denied")]);
+        answer(
+            ErrorKind::Unexpected,
+            &[
+                (InvalidArgument, "etcdserver: too many operations in txn request"),
+                (InvalidArgument, "something new"),
+            ],
+        );
+        let compacted = "etcdserver: mvcc: required revision has been compacted";
+        expect(Verdict::Compacted, ErrorKind::Unexpected, false, &[(OutOfRange, compacted)]);
+        // The server has done it, and has said more than this client takes.
+        let too_large = "Error, decoded message length too large: found 6000740 bytes";
+        expect(Verdict::TooLarge, ErrorKind::LimitExceeded, true, &[(OutOfRange, too_large)]);
+    }
+
+    #[test]
+    fn a_login_that_ran_out_is_renewed_and_a_wrong_one_is_for_a_person() {
+        use Code::*;
+        expect(
+            Verdict::RefreshToken,
+            ErrorKind::Unauthorized,
+            false,
+            &[
+                (Unauthenticated, "etcdserver: invalid auth token"),
+                (InvalidArgument, "etcdserver: user name is empty"),
+                (InvalidArgument, "etcdserver: revision of auth store is old"),
+                (Unauthenticated, "something new"),
+            ],
+        );
+        let wrong = "etcdserver: authentication failed, invalid user ID or password";
+        expect(Verdict::Misconfigured, ErrorKind::Unauthorized, false, &[(InvalidArgument, wrong)]);
+        let needless = "etcdserver: authentication is not enabled";
+        expect(Verdict::Misconfigured, ErrorKind::ConfigInvalid, false, &[(FailedPrecondition, needless)]);
+    }
+
+    #[test]
+    fn a_member_without_a_quorum_is_told_from_one_that_is_gone() {
+        use Code::*;
+        let quorum = |kind, unknown, messages| expect(Verdict::NoQuorum, kind, unknown, messages);
+        quorum(ErrorKind::Unavailable, false, &[(Unavailable, "etcdserver: no leader")]);
+        quorum(ErrorKind::Unavailable, true, &[(Unavailable, "etcdserver: leader changed")]);
+        quorum(
+            ErrorKind::Timeout,
+            true,
+            &[
+                (Unavailable, "etcdserver: request timed out"),
+                (Unavailable, "etcdserver: request timed out, possibly due to previous leader failure"),
+                (DeadlineExceeded, "context deadline exceeded"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_connection_that_was_never_made_has_written_nothing() {
+        use Code::*;
+        expect(
+            Verdict::Rotate,
+            ErrorKind::Unavailable,
+            false,
+            &[
+                (Unavailable, "tcp connect error <- Connection refused (os error 111)"),
+                (Unavailable, "dns error <- failed to lookup address information"),
+                (Unavailable, "tls handshake eof"),
+                (Unavailable, "received corrupt message of type InvalidContentType"),
+                (Unavailable, "etcdserver: rpc not supported for learner"),
+            ],
+        );
+        let http = "h2 protocol error: http2 error <- connection error detected: frame with invalid size";
+        expect(Verdict::Rotate, ErrorKind::Unexpected, false, &[(Internal, http)]);
+    }
+
+    #[test]
+    fn a_connection_that_was_lost_leaves_a_write_in_doubt() {
+        use Code::*;
+        expect(
+            Verdict::Rotate,
+            ErrorKind::Unavailable,
+            true,
+            &[
+                (Unknown, "transport error <- connection reset"),
+                (Cancelled, "operation was canceled <- connection closed"),
+                (Unknown, "h2 protocol error: error reading a body from connection"),
+                (ResourceExhausted, "h2 protocol error: http2 error <- too_many_pings"),
+                (Unavailable, "something new"),
+            ],
+        );
+        expect(
+            Verdict::Rotate,
+            ErrorKind::Timeout,
+            true,
+            &[
+                (Unavailable, "http2 error <- keep-alive timed out"),
+                (Cancelled, "Timeout expired"),
+                (DeadlineExceeded, "something new"),
+            ],
+        );
+        expect(
+            Verdict::Rotate,
+            ErrorKind::Unexpected,
+            true,
+            &[
+                (Unimplemented, "grpc-status header missing, mapped from HTTP status code 404"),
+                (Internal, "something new"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_message_says_what_was_tried_where_what_happened_and_what_to_do() {
+        let refused =
+            status(Code::Unavailable, "tcp connect error", Some("Connection refused (os error 111)"));
+        assert_eq!(
+            judge(refused, &WRITE).error.to_string(),
+            "unavailable: cannot write /p/o-1 at http://h:1: Connection refused (os error 111); does etcd listen there?"
+        );
+        assert_eq!(
+            judge(status(Code::PermissionDenied, "etcdserver: permission denied", None), &WRITE)
+                .error
+                .to_string(),
+            "permission denied: cannot write /p/o-1 at http://h:1: permission denied; grant read and write to a role of the user"
+        );
+        assert_eq!(
+            timed_out(Duration::from_millis(2500), &WRITE).error.to_string(),
+            "timed out: cannot write /p/o-1 at http://h:1: no answer within 2s 500ms"
+        );
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_believed_is_for_a_person_and_says_which_key() {
+        for (said, advice) in [
+            ("UnknownIssuer", "name whoever has signed it in `tls.ca_file`"),
+            (
+                "certificate not valid for name \"10.0.0.1\"; certificate is only valid for DnsName(\"e\")",
+                "set `tls.server_name` to a name in the server's certificate",
+            ),
+            ("certificate expired: verification time 2 (UNIX)", "renew the server's certificate"),
+        ] {
+            let message = format!("invalid peer certificate: {said}");
+            let Failure { error, verdict } = judge(status(Code::Unavailable, &message, None), &WRITE);
+            assert_eq!(verdict, Verdict::Misconfigured);
+            assert!(error.is_misconfiguration());
+            assert_eq!(error.to_string(), format!("cannot write /p/o-1 at http://h:1: {message}; {advice}"));
+        }
+    }
+
+    #[test]
+    fn a_full_database_is_no_limit_of_the_record() {
+        let error = |message: &str| judge(status(Code::ResourceExhausted, message, None), &WRITE).error;
+        let full = error("etcdserver: mvcc: database space exceeded");
+        assert_eq!((full.kind(), full.retry()), (ErrorKind::LimitExceeded, Retry::Temporary));
+        assert!(full.to_string().ends_with("compact and defragment it, then disarm the alarm"), "{full}");
+        assert_eq!(error("grpc: received message larger than max").retry(), Retry::Permanent);
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_does_not_count_as_an_outage() {
+        let answer = status(Code::InvalidArgument, "etcdserver: duplicate key given in txn request", None);
+        assert!(!judge(answer, &WRITE).error.counts_as_outage());
+        let stranger =
+            status(Code::Unimplemented, "grpc-status header missing, mapped from HTTP status code 404", None);
+        assert!(judge(stranger, &WRITE).error.counts_as_outage());
+    }
+
+    #[test]
+    fn a_member_that_hangs_up_on_the_first_call_gets_a_hint_and_a_later_one_none() {
+        let hung_up = || status(Code::Cancelled, "operation was canceled", Some("connection closed"));
+        let first = |endpoint| judge_first(hung_up(), &Call { endpoint, ..WRITE }).error.to_string();
+        assert!(first("http://h:1").ends_with(
+            "connection closed; if this member speaks TLS only, write its endpoint as `https://`"
+        ));
+        assert!(first("https://h:1").contains("set `tls.cert_file` and `tls.key_file`"));
+        assert!(judge(hung_up(), &WRITE).error.to_string().ends_with("connection closed"));
+        let answered = status(Code::Unavailable, "etcdserver: no leader", None);
+        assert!(!judge_first(answered, &WRITE).error.to_string().contains("TLS"));
+    }
+
+    #[test]
+    fn a_watch_that_was_denied_logs_in_again_before_it_believes_it() {
+        let judged = |reason| judge_cancel(reason, &Call { subject: "watch /p/", write: false, ..WRITE });
+        let denied = judged("rpc error: code = PermissionDenied desc = etcdserver: permission denied");
+        assert_eq!(denied.verdict, Verdict::RefreshToken);
+        assert_eq!(
+            denied.error.to_string(),
+            "permission denied: cannot watch /p/ at http://h:1: permission denied; grant read and write to a role of the user"
+        );
+        let expired = judged("rpc error: code = Unauthenticated desc = etcdserver: invalid auth token");
+        assert_eq!((expired.verdict, expired.error.kind()), (Verdict::RefreshToken, ErrorKind::Unauthorized));
+        assert_eq!(judged("something new").verdict, Verdict::Rotate);
+    }
+
+    #[test]
+    fn a_lost_lease_is_not_found_and_a_lost_stream_is_not_a_lost_lease() {
+        let judged = |text: &str| judge(etcd_client::Error::LeaseKeepAliveError(text.to_owned()), &WRITE);
+        let lost = judged("lease not found");
+        assert_eq!((lost.verdict, lost.error.kind()), (Verdict::Answer, ErrorKind::NotFound));
+        let stream = judged("channel closed");
+        assert_eq!((stream.verdict, stream.error.kind()), (Verdict::Rotate, ErrorKind::Unavailable));
+    }
+
+    #[test]
+    fn what_is_found_before_anything_is_sent_is_a_misconfiguration() {
+        let Failure { error, verdict } =
+            judge(etcd_client::Error::InvalidArgs("no TLS here".to_owned()), &WRITE);
+        assert_eq!((verdict, error.kind()), (Verdict::Misconfigured, ErrorKind::ConfigInvalid));
+        assert!(!error.outcome_unknown());
+    }
+
+    #[test]
+    fn a_message_from_anybody_stays_one_bounded_line() {
+        let error = judge(status(Code::Internal, &"one\ntwo\u{7} ".repeat(1_000), None), &WRITE).error;
+        let shown = error.to_string();
+        assert!(shown.len() < 300 && !shown.contains(char::is_control), "{shown}");
+    }
 }
