@@ -7,7 +7,10 @@
 mod address;
 mod background;
 pub mod binaries;
+mod callers;
+pub mod etcd;
 mod keeper;
+pub mod pki;
 mod process;
 pub mod proxy;
 
