@@ -211,3 +211,262 @@ fn complaint(error: &serde_json::Error) -> String {
     let start: String = text.chars().take(SHOWN).collect();
     format!("{start}... at line {} column {}", error.line(), error.column())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use callsign_core::{Endpoint, Health, Locality, Metadata, Status};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn keys() -> Keys {
+        Keys::new("/callsign/v1")
+    }
+
+    fn service(namespace: &str, group: &str, name: &str) -> ServiceKey {
+        ServiceKey::new(name)
+            .unwrap()
+            .with_namespace(Namespace::new(namespace).unwrap())
+            .with_group(Group::new(group).unwrap())
+    }
+
+    fn orders() -> ServiceKey {
+        service("prod", "default", "orders/eu")
+    }
+
+    /// An instance with something in every field.
+    fn full() -> Instance {
+        Instance::builder(orders())
+            .id("o-1")
+            .endpoint("grpcs://10.0.0.5:9000")
+            .endpoint("http://[::1]:80")
+            .version("1.4.0")
+            .weight(7)
+            .locality(Locality::unknown().with_region("eu").with_zone("eu-a"))
+            .status(Status::Draining)
+            .health(Health::Critical)
+            .metadata("颜色", "蓝")
+            .pair(Pair::new(1_700_000_000_000_000, 3))
+            .registered_at(UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789))
+            .build()
+            .unwrap()
+    }
+
+    fn text(bytes: &[u8]) -> &str {
+        str::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn key_and_value_stay_what_they_were_when_others_wrote_them() {
+        let instance = full();
+        assert_eq!(text(&keys().instance(&instance.key)), "/callsign/v1/prod/i/default/orders%2Feu/o-1");
+        assert_eq!(
+            text(&encode(&instance).unwrap()),
+            r#"{"v":1,"id":"o-1","endpoints":["grpcs://10.0.0.5:9000","http://[::1]:80"],"version":"1.4.0","weight":7,"locality":{"region":"eu","zone":"eu-a"},"status":"draining","metadata":{"颜色":"蓝"},"incarnation":1700000000000000,"seq":3,"registered_at":1700000000123456789}"#
+        );
+    }
+
+    #[test]
+    fn prefixes_are_nested_and_each_ends_with_a_slash() {
+        let (keys, service) = (keys(), orders());
+        assert_eq!(text(&keys.root()), "/callsign/v1/");
+        assert_eq!(text(&keys.namespace(&service.namespace)), "/callsign/v1/prod/");
+        assert_eq!(text(&keys.group(&service.namespace, &service.group)), "/callsign/v1/prod/i/default/");
+        assert_eq!(text(&keys.service(&service)), "/callsign/v1/prod/i/default/orders%2Feu/");
+    }
+
+    #[test]
+    fn what_is_easy_to_read_stays_readable_and_everything_else_is_encoded() {
+        let encode = |name| encoded(name).collect::<String>();
+        assert_eq!(encode("azAZ09-_.~@:+=,"), "azAZ09-_.~@:+=,");
+        assert_eq!(encode("a/b%c d*"), "a%2Fb%25c%20d%2A");
+        assert_eq!(encode("é"), "%C3%A9");
+        assert_eq!(encode(".."), "..");
+    }
+
+    #[test]
+    fn a_key_that_callsign_has_not_made_is_shown_and_names_nothing() {
+        let prefix = keys().service(&orders());
+        for (rest, shown) in [
+            (&b""[..], ""),
+            (b"a/b", "a/b"),
+            (b"a%2fb", "a%2fb"),
+            (b"%61", "%61"),
+            (b"a b", "a b"),
+            (b"a%", "a%"),
+            (b"%0A", "%0A"),
+            (b"\xff\n", "\\xff\\n"),
+            ("é".as_bytes(), "\\xc3\\xa9"),
+        ] {
+            let key = [&prefix[..], rest].concat();
+            assert_eq!(id_in(&prefix, &key).unwrap_err(), shown.into());
+        }
+        let long = [&prefix[..], &[b'x'; 1_000]].concat();
+        assert!(id_in(&prefix, &long).unwrap_err().len() < 200);
+
+        let group = keys().group(&orders().namespace, &orders().group);
+        for rest in ["", "orders", "orders/", "/o-1", "orders/o/1", "%6Frders/o-1", "orders/%61"] {
+            assert_eq!(service_in(&group, &[&group[..], rest.as_bytes()].concat()), None, "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_callsign_has_not_written_is_refused_in_a_few_words() {
+        let id = InstanceId::new("o-1").unwrap();
+        let refused = |value: &str| decode(&orders(), &id, value.as_bytes()).unwrap_err();
+        let value = |field: &str, with: serde_json::Value| {
+            let mut value: serde_json::Value = serde_json::from_slice(&encode(&full()).unwrap()).unwrap();
+            value[field] = with;
+            value.to_string()
+        };
+        assert_eq!(refused(&value("v", 2.into())), "it has the format version 2, this program reads 1");
+        assert_eq!(refused(r#"{"v":7,"nodes":[]}"#), "it has the format version 7, this program reads 1");
+        assert_eq!(
+            refused(&value("id", "o-2".into())),
+            "its value has the id `o-2`, which is not the one of its key"
+        );
+        for (value, part) in [
+            (value("endpoints", serde_json::json!([])), "no endpoint"),
+            (value("status", "asleep".into()), "asleep"),
+            (value("weight", 70_000.into()), "70000"),
+            (String::new(), "EOF"),
+            ("127.0.0.1:80".to_owned(), "line 1"),
+            (r#"{"id":"o-1","endpoints":["http://h:1"]}"#.to_owned(), "missing field `v`"),
+        ] {
+            let reason = refused(&value);
+            assert!(reason.contains(part), "{value}: {reason}");
+        }
+        let novel = refused(&value("status", "x".repeat(10_000).into()));
+        assert!(novel.len() < 200, "{novel}");
+    }
+
+    #[test]
+    fn fields_of_a_newer_writer_are_ignored_and_absent_ones_have_their_defaults() {
+        let id = InstanceId::new("o-1").unwrap();
+        let value = r#"{"id":"o-1","mood":{"deep":[1]},"endpoints":["http://h:1"],"v":1}"#;
+        let instance = decode(&orders(), &id, value.as_bytes()).unwrap();
+        assert_eq!((instance.weight.get(), instance.status, instance.pair()), (100, Status::Up, Pair::NONE));
+    }
+
+    #[test]
+    fn the_pair_is_read_from_values_of_any_version_and_is_none_in_those_of_others() {
+        assert_eq!(pair_in(&encode(&full()).unwrap()), full().pair());
+        assert_eq!(pair_in(br#"{"v":9,"incarnation":4,"seq":5,"x":[]}"#), Pair::new(4, 5));
+        for other in [&b"10.0.0.5:80"[..], b"{\"seq\":5}", b"{\"incarnation\":-1,\"seq\":5}", b"\xff", b""] {
+            assert_eq!(pair_in(other), Pair::NONE);
+        }
+    }
+
+    fn any_name() -> impl Strategy<Value = String> {
+        prop_oneof!["\\PC{1,40}", "[a-c/%.]{1,4}", "[a-z]{255}", "[é/]{1,100}"]
+            .prop_filter("a legal name", |name| ServiceName::new(name).is_ok())
+    }
+
+    fn any_service() -> impl Strategy<Value = ServiceKey> {
+        (any_name(), any_name(), any_name())
+            .prop_map(|(namespace, group, name)| service(&namespace, &group, &name))
+    }
+
+    fn any_instance() -> impl Strategy<Value = Instance> {
+        let endpoint = ("[a-z][a-z0-9]{0,6}(\\+tls)?", "[a-z0-9]{1,8}|\\[::1\\]", 1u16..)
+            .prop_map(|(protocol, host, port)| Endpoint::new(format!("{protocol}://{host}:{port}")).unwrap());
+        let words = (
+            prop_oneof![
+                Just(Status::Starting),
+                Just(Status::Up),
+                Just(Status::Draining),
+                Just(Status::OutOfService)
+            ],
+            proptest::option::of("\\PC{1,20}|v?[0-9]\\.[0-9]\\.[0-9](-rc)?"),
+            ("\\PC{0,5}", "\\PC{0,5}"),
+        );
+        (
+            (any_service(), any_name(), proptest::collection::vec(endpoint, 1..4)),
+            any::<(u16, u64, u64, i64)>(),
+            words,
+            proptest::collection::hash_map(any::<String>(), any::<String>(), 0..4),
+        )
+            .prop_map(|((service, id, endpoints), numbers, (status, version, place), metadata)| {
+                let (weight, incarnation, seq, nanos) = numbers;
+                let distance = Duration::from_nanos(nanos.unsigned_abs());
+                let builder = Instance::builder(service)
+                    .id(id)
+                    .endpoints(endpoints)
+                    .weight(weight)
+                    .locality(Locality::unknown().with_region(place.0).with_zone(place.1))
+                    .status(status)
+                    .all_metadata(Metadata::from_remote(metadata))
+                    .pair(Pair::new(incarnation, seq))
+                    .registered_at(if nanos < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance });
+                match version {
+                    Some(version) => builder.version(version).build().unwrap(),
+                    None => builder.build().unwrap(),
+                }
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn every_instance_comes_back_from_its_key_and_value(instance in any_instance(), health: bool) {
+            let keys = keys();
+            let InstanceKey { service, id, .. } = &instance.key;
+            let key = keys.instance(&instance.key);
+            prop_assert!(key.is_ascii());
+            prop_assert_eq!(&key, &instance_key("/callsign/v1", &instance.key));
+            prop_assert_eq!(&id_in(&keys.service(service), &key).unwrap(), id);
+            let group = keys.group(&service.namespace, &service.group);
+            prop_assert_eq!(service_in(&group, &key), Some(service.name.clone()));
+            prop_assert!(key.starts_with(&keys.namespace(&service.namespace)));
+
+            let health = if health { Health::Critical } else { Health::Unknown };
+            let checked = instance.to_builder().health(health).build().unwrap();
+            let value = encode(&checked).unwrap();
+            prop_assert_eq!(pair_in(&value), instance.pair());
+            prop_assert_eq!(decode(service, id, &value).unwrap(), instance);
+        }
+
+        #[test]
+        fn no_service_is_found_below_another(one in any_service(), other in any_service()) {
+            prop_assume!(one != other);
+            let (one, other) = (keys().service(&one), keys().service(&other));
+            prop_assert!(!one.starts_with(&other) && !other.starts_with(&one));
+        }
+
+        #[test]
+        fn no_namespace_is_found_below_another(one in any_name(), other in any_name()) {
+            prop_assume!(one != other);
+            let prefix = |name: &str| keys().namespace(&Namespace::new(name).unwrap());
+            prop_assert!(!prefix(&one).starts_with(&prefix(&other)));
+        }
+
+        #[test]
+        fn a_key_has_one_spelling(rest in "[a-c%2-6FfE]{0,8}|\\PC{0,20}") {
+            let prefix = keys().service(&orders());
+            let key = [&prefix[..], rest.as_bytes()].concat();
+            if let Ok(id) = id_in(&prefix, &key) {
+                prop_assert_eq!(keys().instance(&InstanceKey::new(orders(), id)), key);
+            }
+        }
+
+        #[test]
+        fn garbage_never_panics(
+            garbage: Vec<u8>,
+            from in 0usize..400,
+            json in "[\\[\\]{}\":,a-z0-9\\\\.-]{0,80}",
+        ) {
+            let (prefix, id) = (keys().service(&orders()), InstanceId::new("o-1").unwrap());
+            let key = [&prefix[..], &garbage].concat();
+            for key in [&key, &garbage] {
+                let _ = id_in(&prefix, key);
+                let _ = service_in(&keys().group(&orders().namespace, &orders().group), key);
+            }
+            prop_assert!(decode(&orders(), &id, &garbage).is_err());
+            let mut spoiled = encode(&full()).unwrap();
+            let from = from.min(spoiled.len());
+            spoiled.splice(from..(from + json.len()).min(spoiled.len()), json.into_bytes());
+            let _ = (decode(&orders(), &id, &spoiled), pair_in(&spoiled), pair_in(&garbage));
+        }
+    }
+}
