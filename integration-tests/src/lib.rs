@@ -11,11 +11,12 @@ mod callers;
 pub mod etcd;
 mod keeper;
 pub mod pki;
+mod pool;
 mod process;
 pub mod proxy;
-
 mod server;
 
 pub use address::Address;
+pub use pool::{Lent, Pool, Pooled};
 pub use process::{Launch, Process};
 pub use server::Server;

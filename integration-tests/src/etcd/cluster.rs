@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callsign_core::task::Spawner;
-use callsign_core::{Error, Result};
+use callsign_core::{Error, Result, async_trait};
 use etcd_client::Client;
 use futures::future::try_join_all;
 use tempfile::TempDir;
@@ -13,7 +13,7 @@ use super::access::Logins;
 use super::keys::Keys;
 use super::raw::{self, Login};
 use super::{Member, Options};
-use crate::Address;
+use crate::{Address, Pooled};
 
 /// How long a start may take, on a machine that has a lot to do.
 const START: Duration = Duration::from_secs(40);
@@ -171,5 +171,22 @@ impl Etcd {
         let Some(logins) = &self.logins else { return Ok(()) };
         let mut client = raw::connect(self.member(0)?.direct(), self.tls().as_ref(), None).await?;
         logins.enable(&mut client).await
+    }
+}
+
+#[async_trait]
+impl Pooled for Etcd {
+    type Setup = Options;
+
+    async fn start(setup: Options) -> Result<Arc<Self>> {
+        Self::start(setup).await
+    }
+
+    fn setup(&self) -> &Options {
+        &self.options
+    }
+
+    async fn serves(&self) -> Result<()> {
+        self.serves().await
     }
 }
