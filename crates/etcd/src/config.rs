@@ -193,3 +193,59 @@ impl fmt::Debug for EtcdConfig {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(json: &str) -> Table {
+        Table::from_dict("main", "etcd", serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn an_error_names_the_key_with_its_table() {
+        let refused = |json| settings_of(&table(json)).unwrap_err().to_string();
+        assert_eq!(
+            refused(r#"{"prefix":"callsign"}"#),
+            "`registries.main.prefix`: `callsign` does not start with a slash: write it as `/callsign/v1`"
+        );
+        assert_eq!(
+            refused(r#"{"endpoints":["https://h"],"tls":{"ca_file":"/nowhere/ca.pem"}}"#),
+            "`registries.main.tls.ca_file`: the file /nowhere/ca.pem cannot be read: No such file or directory (os error 2)"
+        );
+        assert_eq!(
+            refused(r#"{"address":"h"}"#),
+            "`registries.main.address`: unknown key; allowed keys: endpoints, prefix, username, password, password_file, \
+             tls, op_timeout, list_timeout, connect_timeout, keep_alive_interval, keep_alive_timeout, max_value_size"
+        );
+        let error = EtcdConfig::default().with_prefix("x").settings().unwrap_err().to_string();
+        assert_eq!(error, "`prefix`: `x` does not start with a slash: write it as `/callsign/v1`");
+    }
+
+    #[test]
+    fn a_table_reads_what_a_program_can_set() {
+        let json = r#"{"endpoints":["a","b:1"],"username":"u","password":"00012345","op_timeout":"1s"}"#;
+        let config: EtcdConfig = table(json).extract().unwrap();
+        let expected = EtcdConfig::default()
+            .with_endpoints(["a", "b:1"])
+            .with_password("u", "00012345")
+            .with_op_timeout(Duration::from_secs(1));
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn neither_debug_nor_errors_show_a_password() {
+        let right = EtcdConfig::default().with_password("u", "hunter2");
+        let misplaced = right.clone().with_endpoints(["http://u:hunter2@h:1", "u:hunter2@h"]);
+        for shown in [
+            format!("{right:?}"),
+            format!("{misplaced:?}"),
+            format!("{:?}", right.settings().unwrap()),
+            format!("{:?}", misplaced.settings().unwrap_err()),
+            misplaced.settings().unwrap_err().to_string(),
+            serde_json::to_string(&right).unwrap(),
+        ] {
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+}

@@ -220,3 +220,187 @@ fn user(config: &EtcdConfig) -> Result<Option<(String, Password)>, Broken> {
         (Some(name), Some((_, password))) => Ok(Some((name.clone(), password))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(config: &EtcdConfig) -> Result<Settings, Broken> {
+        Settings::check(config)
+    }
+
+    fn config() -> EtcdConfig {
+        EtcdConfig::default()
+    }
+
+    /// `key: rule`.
+    fn refused(config: &EtcdConfig) -> String {
+        let Broken { key, rule } = check(config).unwrap_err();
+        format!("{key}: {rule}")
+    }
+
+    /// A file with `content` that is there for as long as the test.
+    fn file(content: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        file
+    }
+
+    fn tls(json: &str) -> Tls {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_are_allowed() {
+        let settings = check(&config()).unwrap();
+        assert_eq!(settings.endpoints, ["http://127.0.0.1:2379"]);
+        assert!(settings.tls().unwrap().is_none() && settings.login().unwrap().is_none());
+    }
+
+    #[test]
+    fn bare_endpoints_are_encrypted_where_there_is_a_tls_table() {
+        let bare = config().with_endpoints(["h1", "[::1]:1"]);
+        assert_eq!(check(&bare).unwrap().endpoints, ["http://h1:2379", "http://[::1]:1"]);
+        let settings = check(&bare.with_tls(Tls::default())).unwrap();
+        assert_eq!(settings.endpoints, ["https://h1:2379", "https://[::1]:1"]);
+        assert!(settings.tls().unwrap().is_some());
+    }
+
+    #[test]
+    fn encrypted_endpoints_without_a_tls_table_trust_the_systems_roots() {
+        let settings = check(&config().with_endpoints(["https://h1"])).unwrap();
+        let material = settings.tls().unwrap().unwrap();
+        assert!(material.ca.is_none() && material.identity.is_none());
+    }
+
+    #[test]
+    fn endpoints_are_of_one_kind_and_each_there_once() {
+        for (endpoints, message) in [
+            (&[][..], "endpoints: there is none: name at least one, such as `http://127.0.0.1:2379`"),
+            (&["http://"], "endpoints: the endpoint `http://` has no host: write it as `http://host:port`"),
+            (
+                &["http://a", "https://b", "http://c"],
+                "endpoints: `http://a:2379` and `https://b:2379`: either all are `http` or all are `https`",
+            ),
+            (&["a:2379", "http://A/"], "endpoints: the endpoint `http://a:2379` is there twice"),
+        ] {
+            assert_eq!(refused(&config().with_endpoints(endpoints.iter().copied())), message);
+        }
+        assert_eq!(
+            refused(&config().with_tls(Tls::default())),
+            "endpoints: the endpoint `http://127.0.0.1:2379` is not encrypted, and there is a `tls` table: write `https://`, or leave the table out"
+        );
+    }
+
+    #[test]
+    fn the_prefix_starts_with_a_slash_and_does_not_end_with_one() {
+        for (prefix, rule) in [
+            ("", "does not start with a slash"),
+            ("callsign", "does not start with a slash"),
+            ("/", "ends with a slash, which is added where it is needed"),
+            ("/callsign/", "ends with a slash, which is added where it is needed"),
+            ("/a//b", "has two slashes in a row"),
+            ("/a b", "has characters other than letters, digits and signs of ASCII"),
+            ("/颜色", "has characters other than letters, digits and signs of ASCII"),
+        ] {
+            let message = format!("prefix: `{prefix}` {rule}: write it as `/callsign/v1`");
+            assert_eq!(refused(&config().with_prefix(prefix)), message);
+        }
+        assert!(check(&config().with_prefix("/team-a/callsign")).is_ok());
+    }
+
+    #[test]
+    fn user_and_password_come_together_and_the_password_from_one_place() {
+        let user = |username: Option<&str>, password: Option<&str>, file: Option<&str>| EtcdConfig {
+            username: username.map(Into::into),
+            password: password.map(Secret::new),
+            password_file: file.map(Into::into),
+            ..config()
+        };
+        for (config, message) in [
+            (user(Some("u"), None, None), "username: there is no `password` and no `password_file`"),
+            (user(None, Some("p"), None), "password: there is no `username` that it belongs to"),
+            (user(None, None, Some("/f")), "password_file: there is no `username` that it belongs to"),
+            (
+                user(Some("u"), Some("p"), Some("/f")),
+                "password_file: there is a `password`, too: one of them is enough",
+            ),
+            (user(Some(""), Some("p"), None), "username: the name is empty"),
+            (user(Some("u"), Some(""), None), "password: the password is empty"),
+            (
+                user(Some("u"), None, Some("/nowhere/password")),
+                "password_file: the file /nowhere/password cannot be read: No such file or directory (os error 2)",
+            ),
+        ] {
+            assert_eq!(refused(&config), message);
+        }
+        let empty = file("\n");
+        assert_eq!(
+            refused(&config().with_password_file("u", empty.path())),
+            "password_file: the password is empty"
+        );
+    }
+
+    #[test]
+    fn a_password_that_was_replaced_in_its_file_is_used_for_the_next_login() {
+        let file = file("old\n");
+        let settings = check(&config().with_password_file("u", file.path())).unwrap();
+        let password = || settings.login().unwrap().unwrap().1.expose().to_owned();
+        assert_eq!(password(), "old");
+        std::fs::write(file.path(), "new\n").unwrap();
+        assert_eq!(password(), "new");
+        std::fs::remove_file(file.path()).unwrap();
+        assert!(settings.login().unwrap_err().is_misconfiguration());
+    }
+
+    #[test]
+    fn a_certificate_that_was_replaced_in_its_file_is_used_for_the_next_connection() {
+        let file = file("-----BEGIN CERTIFICATE-----old");
+        let json = serde_json::json!({"ca_file": file.path()}).to_string();
+        let settings = check(&config().with_endpoints(["h"]).with_tls(tls(&json))).unwrap();
+        std::fs::write(file.path(), "-----BEGIN CERTIFICATE-----new").unwrap();
+        assert!(settings.tls().unwrap().unwrap().ca.unwrap().ends_with(b"new"));
+    }
+
+    #[test]
+    fn half_an_identity_and_a_missing_file_are_refused_under_their_keys() {
+        let config = config().with_endpoints(["h"]);
+        assert_eq!(
+            refused(&config.clone().with_tls(tls(r#"{"cert_file": "/c.pem"}"#))),
+            "tls: `tls.cert_file` is set and `tls.key_file` is not: set both"
+        );
+        assert_eq!(
+            refused(&config.with_tls(tls(r#"{"ca_file": "/nowhere/ca.pem"}"#))),
+            "tls.ca_file: the file /nowhere/ca.pem cannot be read: No such file or directory (os error 2)"
+        );
+    }
+
+    #[test]
+    fn times_and_sizes_are_bounded() {
+        let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        for (config, message) in [
+            (config().with_op_timeout(ms(99)), "op_timeout: 99ms: 100ms to 1m are allowed"),
+            (config().with_op_timeout(s(61)), "op_timeout: 1m 1s: 100ms to 1m are allowed"),
+            (config().with_list_timeout(s(601)), "list_timeout: 10m 1s: 100ms to 10m are allowed"),
+            (
+                config().with_list_timeout(s(2)),
+                "list_timeout: a whole listing has less time than a single call: at least `op_timeout` is needed",
+            ),
+            (config().with_connect_timeout(s(0)), "connect_timeout: 0s: 100ms to 1m are allowed"),
+            (
+                config().with_keep_alive(ms(4_999), s(3)),
+                "keep_alive_interval: 4s 999ms: 5s to 1m are allowed; servers cut clients that ping more often",
+            ),
+            (config().with_keep_alive(s(61), s(3)), "keep_alive_interval: 1m 1s: 5s to 1m are allowed"),
+            (config().with_keep_alive(s(6), ms(1)), "keep_alive_timeout: 1ms: 500ms to 1m are allowed"),
+            (config().with_max_value_size(1023), "max_value_size: 1023 bytes: 1024 to 1048576 are allowed"),
+            (
+                config().with_max_value_size(1_048_577),
+                "max_value_size: 1048577 bytes: 1024 to 1048576 are allowed",
+            ),
+        ] {
+            assert_eq!(refused(&config), message);
+        }
+        assert!(check(&config().with_keep_alive(s(5), ms(500)).with_op_timeout(s(30))).is_ok());
+    }
+}

@@ -76,3 +76,94 @@ fn switch(value: &str) -> Result<bool, String> {
         _ => Err("has a `tls` that is neither `true` nor `false`".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use callsign_core::config::Table;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::EtcdConfig;
+
+    fn table(url: &str) -> Result<Dict> {
+        table_of(&url.parse()?)
+    }
+
+    fn config(url: &str) -> EtcdConfig {
+        Table::from_dict("main", "etcd", table(url).unwrap()).extract().unwrap()
+    }
+
+    #[test]
+    fn hosts_alone_are_enough() {
+        let expected = EtcdConfig::default().with_endpoints(["http://a:1", "http://[::1]:2"]);
+        assert_eq!(config("etcd://a:1,[::1]:2"), expected);
+        assert_eq!(config("etcd://a:1,[::1]:2/"), expected);
+        assert_eq!(config("etcd://a:1,[::1]:2?tls=false"), expected);
+    }
+
+    #[test]
+    fn every_key_of_the_table_can_be_said() {
+        let config = config(
+            "etcd://root:p%40ss@a:1/team/callsign/?tls=true&ca_file=/ca.pem&cert_file=/c.pem&key_file=/k.pem\
+             &server_name=etcd.example&op_timeout=1s&list_timeout=2s&connect_timeout=3s&keep_alive_interval=7s\
+             &keep_alive_timeout=4s&max_value_size=2048",
+        );
+        let seconds = std::time::Duration::from_secs;
+        let tls =
+            r#"{"ca_file":"/ca.pem","cert_file":"/c.pem","key_file":"/k.pem","server_name":"etcd.example"}"#;
+        let expected = EtcdConfig::default()
+            .with_endpoints(["https://a:1"])
+            .with_prefix("/team/callsign")
+            .with_password("root", "p@ss")
+            .with_tls(serde_json::from_str(tls).unwrap())
+            .with_op_timeout(seconds(1))
+            .with_list_timeout(seconds(2))
+            .with_connect_timeout(seconds(3))
+            .with_keep_alive(seconds(7), seconds(4))
+            .with_max_value_size(2048);
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn a_password_may_come_from_a_file_and_a_key_of_tls_is_enough_to_encrypt() {
+        let config = config("etcd://root@a:1?password_file=/run/secrets/etcd&ca_file=/ca.pem");
+        assert_eq!(config.password_file.as_deref(), Some("/run/secrets/etcd".as_ref()));
+        assert_eq!((config.username.as_deref(), config.password), (Some("root"), None));
+        assert_eq!(config.endpoints, ["https://a:1"]);
+    }
+
+    #[test]
+    fn a_url_that_says_nothing_or_two_things_is_refused_and_shows_no_password() {
+        for (query, message) in [
+            (
+                "ttl=5s",
+                "the registry `etcd://a:1` has the unknown key `ttl`; allowed keys: tls, ca_file, cert_file, key_file, \
+                 server_name, connect_timeout, keep_alive_interval, keep_alive_timeout, list_timeout, max_value_size, \
+                 op_timeout, password_file",
+            ),
+            ("tls=yes", "the registry `etcd://a:1` has a `tls` that is neither `true` nor `false`"),
+            ("tls", "the registry `etcd://a:1` has a `tls` that is neither `true` nor `false`"),
+            ("tls=true&tls=true", "the registry `etcd://a:1` has the key `tls` twice"),
+            ("op_timeout=1s&op_timeout=2s", "the registry `etcd://a:1` has the key `op_timeout` twice"),
+            (
+                "tls=false&ca_file=/x",
+                "the registry `etcd://a:1` has `tls=false` and `ca_file`: one of them is too many",
+            ),
+            (
+                "max_value_size=64KiB",
+                "the registry `etcd://a:1` has a `max_value_size` that is not a number of bytes",
+            ),
+        ] {
+            assert_eq!(table(&format!("etcd://root:hunter2@a:1?{query}")).unwrap_err().to_string(), message);
+        }
+        let no_port = table("etcd://root:hunter2@a").unwrap_err().to_string();
+        assert_eq!(no_port, "the registry `etcd://a` has no port: write it as `etcd://a:port`");
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(text in "\\PC{0,40}") {
+            let _ = table(&format!("etcd://{text}"));
+        }
+    }
+}
