@@ -1,0 +1,310 @@
+//! Who is registered through this backend, on which lease, and what has to be written next. Pure: what it asks for is
+//! done by the [driver](super::driver), and what came of it is told back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use callsign_core::{Error, Pair, Receipt, Record, Result};
+use tokio::time::Instant;
+
+use super::member::{Action, Key, Member, Op, Stored};
+use super::shard::{Class, Lease, Shard, Waiter};
+
+/// With authentication on, a put costs etcd time in proportion to the keys on its lease (cilium#25966 caps them, too).
+const KEYS_PER_LEASE: usize = 256;
+/// etcd takes 128 operations at a time (`--max-txn-ops`), of which each that is guarded by itself needs one more.
+const KEYS_PER_TXN: usize = 100;
+/// Well below the 1.5 MiB that etcd takes (`--max-request-bytes`).
+const BYTES_PER_TXN: usize = 512 * 1024;
+/// A guard that fails so often has another writer against it that never rests.
+pub(super) const ROUNDS: u32 = 16;
+
+/// Who asked, and waits for the answer.
+pub(crate) trait Caller {
+    fn answer(self, result: Result<Receipt>);
+    /// Whether nobody waits any more.
+    fn is_gone(&self) -> bool;
+}
+
+pub(crate) type ShardId = u64;
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Grant {
+        shard: ShardId,
+        seconds: u64,
+    },
+    Write {
+        shard: ShardId,
+        items: Vec<Item>,
+    },
+    KeepAlive {
+        shard: ShardId,
+        lease: i64,
+    },
+    /// Compare the keys' revisions.
+    Prove {
+        shard: ShardId,
+        expected: Vec<(Key, i64)>,
+    },
+    /// List the keys of the lease.
+    Inspect {
+        shard: ShardId,
+        lease: i64,
+    },
+    Watch(Key),
+    Unwatch(Key),
+}
+
+/// A write of one key, which happens if the key's `mod_revision` is `expected`.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) key: Key,
+    pub(crate) expected: i64,
+    /// What a put is attached to.
+    pub(crate) lease: i64,
+    pub(crate) action: Action,
+}
+
+/// What became of an [`Item`].
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Applied {
+        mod_revision: i64,
+    },
+    /// The guard did not hold: this is there.
+    Refused(Option<Stored>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Ledger<C> {
+    pub(super) members: HashMap<Key, Member<C>>,
+    pub(super) shards: BTreeMap<ShardId, Shard<C>>,
+    next_shard: ShardId,
+    pub(super) outputs: Vec<Output>,
+}
+
+impl<C: Caller> Ledger<C> {
+    pub(crate) fn new() -> Self {
+        Self { members: HashMap::new(), shards: BTreeMap::new(), next_shard: 0, outputs: Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.shards.is_empty()
+    }
+
+    /// What is to be done since the last call.
+    pub(crate) fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    pub(crate) fn register(&mut self, key: &Key, record: Record, value: Vec<u8>, caller: C, now: Instant) {
+        let class = Class::new(record.key().service.namespace.clone(), record.ttl.get());
+        let ttl = record.ttl.get();
+        let member = self.member(key, class, ttl, now);
+        member.renewed_at = now;
+        member.ttl = ttl;
+        member.stop_evicting();
+        self.enqueue(key, Op::new(Action::Put { record, value: value.into() }, Some(caller)), now);
+    }
+
+    pub(crate) fn deregister(&mut self, key: &Key, record: &Record, caller: C, now: Instant) {
+        let class = Class::new(record.key().service.namespace.clone(), record.ttl.get());
+        self.member(key, class, record.ttl.get(), now).stop_evicting();
+        self.enqueue(key, Op::new(Action::Delete { pair: record.pair() }, Some(caller)), now);
+    }
+
+    pub(crate) fn renew(&mut self, key: Key, record: &Record, caller: C, now: Instant) {
+        match self.renewed(&key, record, now) {
+            Err(error) => caller.answer(Err(error)),
+            Ok((shard, proof)) => {
+                let beat = self.shards.get(&shard).is_some_and(|shard| shard.needs_beat(now));
+                self.wait(shard, Waiter { caller, key, beat, proof }, now);
+            }
+        }
+    }
+
+    /// Takes note of a renewal; whether the record is to be proven.
+    fn renewed(&mut self, key: &Key, record: &Record, now: Instant) -> Result<(ShardId, bool)> {
+        let unknown = || Error::not_found("the record was not registered here, or not renewed in time");
+        let member = self.members.get_mut(key).ok_or_else(unknown)?;
+        let Some(written) = &member.written else {
+            return Err(member.lost_cause.clone().unwrap_or_else(unknown));
+        };
+        let holder = written.record.pair();
+        if holder > record.pair() {
+            return Err(conflict(holder));
+        }
+        if written.record.instance != record.instance {
+            return Err(Error::not_found("the record is there with other content"));
+        }
+        member.renewed_at = now;
+        Ok((member.shard, now >= member.prove_at && !member.is_busy()))
+    }
+
+    pub(super) fn wait(&mut self, id: ShardId, waiter: Waiter<C>, now: Instant) {
+        let Some(shard) = self.shards.get_mut(&id) else {
+            return waiter.caller.answer(Err(Error::not_found("the lease is gone")));
+        };
+        shard.waiters.push(waiter);
+        self.beat_and_prove(id, now);
+        self.answer_waiters(id, now);
+    }
+
+    /// Starts what the waiters of a shard wait for, and is not under way.
+    pub(super) fn beat_and_prove(&mut self, id: ShardId, now: Instant) {
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        if let (false, Some(lease)) = (shard.beating, shard.lease_id())
+            && shard.waiters.iter().any(|waiter| waiter.beat)
+        {
+            shard.beating = true;
+            self.outputs.push(Output::KeepAlive { shard: id, lease });
+        }
+        if shard.proving || !shard.waiters.iter().any(|waiter| waiter.proof) {
+            return;
+        }
+        // Who else is due comes along.
+        let due =
+            |member: &Member<C>| member.written.is_some() && !member.is_busy() && now >= member.prove_at;
+        let waiting = shard.waiters.iter().filter(|waiter| waiter.proof).map(|waiter| &waiter.key);
+        let mut expected: Vec<(Key, i64)> = Vec::new();
+        for key in waiting {
+            if expected.len() < KEYS_PER_TXN
+                && let Some(member) = self.members.get(key).filter(|member| due(member))
+                && !expected.iter().any(|(known, _)| known == key)
+            {
+                expected.push((key.clone(), member.expected));
+            }
+        }
+        if expected.is_empty() {
+            // A write is on its way: it proves more than a look.
+            shard.waiters.iter_mut().for_each(|waiter| waiter.proof = false);
+        } else {
+            shard.proving = true;
+            self.outputs.push(Output::Prove { shard: id, expected });
+        }
+    }
+
+    pub(super) fn answer_waiters(&mut self, id: ShardId, now: Instant) {
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        let (ready, waiting) =
+            std::mem::take(&mut shard.waiters).into_iter().partition(|waiter| !waiter.beat && !waiter.proof);
+        shard.waiters = waiting;
+        let remaining = shard.remaining(now);
+        for waiter in ready {
+            waiter.caller.answer(match self.members.get(&waiter.key) {
+                Some(Member { written: Some(_), signal, .. }) => {
+                    Ok(Receipt::new(remaining).with_lost(signal.clone()))
+                }
+                Some(Member { lost_cause: Some(cause), .. }) => Err(cause.clone()),
+                _ => Err(Error::not_found("the record was removed meanwhile")),
+            });
+        }
+    }
+
+    /// The member of `key`, on a lease of `class`.
+    fn member(&mut self, key: &Key, class: Class, ttl: Duration, now: Instant) -> &mut Member<C> {
+        let home = self.members.get(key).map(|member| member.shard);
+        let stays = home.filter(|id| self.shards.get(id).is_some_and(|shard| shard.class == class));
+        let id = stays.unwrap_or_else(|| self.room(class));
+        if stays.is_none() {
+            if let Some(former) = home.and_then(|home| self.shards.get_mut(&home)) {
+                former.members -= 1;
+                former.ready.retain(|ready| ready != key);
+            }
+            if let Some(shard) = self.shards.get_mut(&id) {
+                shard.members += 1;
+            }
+        }
+        let member = self.members.entry(key.clone()).or_insert_with(|| Member::new(id, ttl, now));
+        member.shard = id;
+        member
+    }
+
+    /// A shard of `class` that takes one more.
+    fn room(&mut self, class: Class) -> ShardId {
+        let fits = |shard: &Shard<C>| shard.class == class && shard.members < KEYS_PER_LEASE;
+        if let Some((id, _)) = self.shards.iter().find(|(_, shard)| fits(shard)) {
+            return *id;
+        }
+        let id = self.next_shard;
+        self.next_shard += 1;
+        self.shards.insert(id, Shard::new(class));
+        id
+    }
+
+    fn enqueue(&mut self, key: &Key, op: Op<C>, now: Instant) {
+        let Some(member) = self.members.get_mut(key) else { return };
+        member.queue.push_back(op);
+        let shard = member.shard;
+        self.make_ready(key);
+        self.send(shard, now);
+    }
+
+    pub(super) fn make_ready(&mut self, key: &Key) {
+        let Some(member) = self.members.get(key) else { return };
+        if member.in_flight.is_none()
+            && !member.queue.is_empty()
+            && let Some(shard) = self.shards.get_mut(&member.shard)
+            && !shard.ready.contains(key)
+        {
+            shard.ready.push_back(key.clone());
+        }
+    }
+
+    /// Sends what is ready, unless something is under way: what comes meanwhile goes together, next time.
+    pub(super) fn send(&mut self, id: ShardId, now: Instant) {
+        let Some(shard) = self.shards.get_mut(&id).filter(|shard| !shard.writing) else { return };
+        if shard.members <= 1
+            && shard.remaining(now).is_zero()
+            && shard.lease_id().is_some()
+            && !shard.beating
+        {
+            // It has ended by itself, and nobody is on it.
+            let written =
+                shard.ready.front().and_then(|key| self.members.get(key)).map(|m| m.written.is_some());
+            if written != Some(true) {
+                shard.lease = Lease::Missing;
+            }
+        }
+        let lease = shard.lease_id();
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        let mut idle = Vec::new();
+        while items.len() < KEYS_PER_TXN && bytes < BYTES_PER_TXN {
+            let Some(key) = shard.ready.pop_front() else { break };
+            let Some(member) = self.members.get_mut(&key) else { continue };
+            while member.queue.front().is_some_and(Op::is_given_up) {
+                member.queue.pop_front();
+            }
+            let Some(op) = member.queue.front() else {
+                idle.push(key);
+                continue;
+            };
+            if op.is_put() && lease.is_none() {
+                shard.ready.push_front(key);
+                if shard.lease == Lease::Missing {
+                    shard.lease = Lease::Asked;
+                    self.outputs.push(Output::Grant { shard: id, seconds: shard.class.seconds });
+                }
+                break;
+            }
+            bytes += key.len() + op.bytes();
+            let expected = member.expected_by(op);
+            items.push(Item { key, expected, lease: lease.unwrap_or_default(), action: op.action.clone() });
+            member.in_flight = member.queue.pop_front();
+        }
+        if !items.is_empty() {
+            shard.writing = true;
+            self.outputs.push(Output::Write { shard: id, items });
+        }
+        for key in &idle {
+            self.forget_if_idle(key);
+        }
+    }
+}
+
+pub(super) fn conflict(holder: Pair) -> Error {
+    Error::conflict(holder, format!("the registry holds a record of this id with the pair {holder}"))
+}
