@@ -8,7 +8,8 @@ const PROTOC: &str = "PROTOC";
 /// What tells a build script where `protoc` is: the one that cargo has fetched along with this program, with the
 /// well-known types beside it. Nothing where there is none for this system, or where the user has set the variable.
 pub(crate) fn variable() -> Option<(&'static str, PathBuf)> {
-    choose(env::var_os(PROTOC).is_some(), protoc_bin_vendored::protoc_bin_path().ok())
+    let is_set = env::var_os(PROTOC).is_some_and(|program| !program.is_empty());
+    choose(is_set, protoc_bin_vendored::protoc_bin_path().ok())
 }
 
 fn choose(is_set: bool, fetched: Option<PathBuf>) -> Option<(&'static str, PathBuf)> {

@@ -40,9 +40,9 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// Whether the output says which tests ran: that is what CI's log is read for.
+    /// Whether the output says which tests ran, and on what: that is what CI's log is read for.
     pub(crate) fn prints_tests(&self) -> bool {
-        matches!(self, Self::Tests { .. } | Self::RealServers(_) | Self::Examples { .. })
+        matches!(self, Self::Tests { .. } | Self::Servers | Self::RealServers(_) | Self::Examples { .. })
     }
 
     /// Whether somebody who waits wants to see what goes on: downloads, and minutes of starting and killing servers.

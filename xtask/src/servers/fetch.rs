@@ -162,10 +162,13 @@ fn downloaded(package: &str, folder: &Path) -> Result<(PathBuf, String)> {
     Err(anyhow::anyhow!("apt-get has downloaded no file for {package}"))
 }
 
-/// The first line that the program says about its version: one that was built for a newer system says nothing.
+/// The first line that the program says about its version: one that was built for a newer system says nothing of it.
 fn ask_version(server: &Server, root: &Path) -> Result<String> {
     let program = root.join(server.program);
     ensure!(program.is_file(), "{} holds no {}", server.packages.join(", "), server.program);
+    if server.version.is_empty() {
+        return Ok(server.program.to_owned());
+    }
     let asked = Invocation::new(program).with_arguments(server.version).with_limit(ANSWER).run(false)?;
     let line = asked.output.lines().next().unwrap_or_default().to_owned();
     ensure!(asked.success(), "the program does not run here: {}, {line}", asked.end);

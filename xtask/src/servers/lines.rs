@@ -5,9 +5,9 @@ pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let widths: Vec<_> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    rows.iter().map(line).collect()
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -17,6 +17,6 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_word() {
         let rows = [["a", "b", "c"], ["long", "", "x y"]].map(|row| row.map(str::to_owned));
-        assert_eq!(aligned(&rows), "a     b  c\nlong     x y\n");
+        assert_eq!(aligned(&rows), "a     b  c\nlong     x y");
     }
 }

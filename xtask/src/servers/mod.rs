@@ -38,13 +38,15 @@ pub(crate) enum Trouble {
 pub(crate) fn run(action: Action) -> Result<ExitCode> {
     let cache = cache::folder()?;
     let trouble = match action {
-        Action::List => None,
+        Action::List => {
+            println!("{}", list(&cache));
+            if any_missing(&cache) {
+                println!("\n`cargo xtask servers fetch` fetches what is missing");
+            }
+            None
+        }
         Action::Fetch => provide(&cache, &mut Transcript::new(true)).err(),
     };
-    print!("{}", list(&cache));
-    if action == Action::List && any_missing(&cache) {
-        println!("\n`cargo xtask servers fetch` fetches what is missing");
-    }
     Ok(match trouble {
         None => ExitCode::SUCCESS,
         Some(Trouble::Misled(reason) | Trouble::Lacking(reason)) => {
@@ -54,7 +56,7 @@ pub(crate) fn run(action: Action) -> Result<ExitCode> {
     })
 }
 
-/// Fetches what is missing. Servers that are nice to have may stay missing.
+/// Fetches what is missing and says what there is. Servers that are nice to have may stay missing.
 pub(crate) fn provide(cache: &Path, transcript: &mut Transcript) -> Result<(), Trouble> {
     let places: Vec<_> = SERVERS.iter().map(|server| (server, place::find(server, cache))).collect();
     let missing = places.iter().filter(|(_, place)| matches!(place, Ok(Place::Missing)));
@@ -65,6 +67,7 @@ pub(crate) fn provide(cache: &Path, transcript: &mut Transcript) -> Result<(), T
     for Failure { server, cause } in &optional {
         transcript.say(&format!("{} is not to be had here, and goes untested: {cause}", server.name));
     }
+    transcript.say(&list(cache));
     let misled: Vec<_> = places.into_iter().filter_map(|(_, place)| place.err()).collect();
     if !misled.is_empty() {
         return Err(Trouble::Misled(misled.join("; ")));
@@ -102,6 +105,6 @@ fn list(cache: &Path) -> String {
         };
         [server.name.to_owned(), version, server.variable(), program]
     });
-    let head = ["server", "version", "your own by", "program"].map(str::to_owned);
+    let head = ["server", "version", "variable", "program"].map(str::to_owned);
     lines::aligned(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }

@@ -10,7 +10,7 @@ pub(crate) struct Server {
     pub(crate) packages: &'static [&'static str],
     /// The path of its program among the packages' files.
     pub(crate) program: &'static str,
-    /// The arguments with which the program says its version and ends.
+    /// The arguments with which the program says its version and ends; none for what cannot be started by itself.
     pub(crate) version: &'static [&'static str],
     /// Whether CI fails without it. What a suite that is still in motion holds may be gone tomorrow.
     pub(crate) required: bool,
@@ -67,9 +67,9 @@ mod tests {
     }
 
     #[test]
-    fn each_server_can_be_unpacked_and_asked_for_its_version() {
-        for Server { name, packages, program, version, .. } in &SERVERS {
-            assert!(!packages.is_empty() && !version.is_empty(), "{name}");
+    fn each_server_has_a_package_and_a_program_in_it() {
+        for Server { name, packages, program, .. } in &SERVERS {
+            assert!(!packages.is_empty(), "{name}");
             assert!(!program.starts_with('/'), "{name}: {program} is to be seen from the server's folder");
         }
     }
