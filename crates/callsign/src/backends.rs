@@ -6,6 +6,11 @@ use callsign_core::Factories;
 pub(crate) fn compiled_in() -> Factories {
     let factories = Factories::new();
 
+    #[cfg(feature = "etcd")]
+    let factories = factories.with(callsign_etcd::factory());
+    #[cfg(not(feature = "etcd"))]
+    let factories = factories.with_disabled("etcd", "etcd");
+
     #[cfg(feature = "memory")]
     let factories = factories.with(callsign_memory::factory());
     #[cfg(not(feature = "memory"))]
