@@ -239,6 +239,19 @@ mod tests {
     }
 
     #[test]
+    fn cargo_and_cargo_alone_is_told_where_protoc_is() {
+        let told = |invocation: &Invocation| {
+            invocation
+                .command()
+                .get_envs()
+                .find_map(|(name, value)| (name == "PROTOC").then(|| value?.into()))
+        };
+        let here = protoc::variable().map(|(_, program)| program.into_os_string());
+        assert_eq!(told(&Invocation::cargo(["build"])), here);
+        assert_eq!(told(&shell("true")), None);
+    }
+
+    #[test]
     fn both_streams_and_the_exit_code_are_kept() {
         let finished = shell("echo out; echo err >&2; exit 3").run(false).unwrap();
         assert!(!finished.success());
