@@ -241,10 +241,9 @@ mod tests {
     #[test]
     fn cargo_and_cargo_alone_is_told_where_protoc_is() {
         let told = |invocation: &Invocation| {
-            invocation
-                .command()
-                .get_envs()
-                .find_map(|(name, value)| (name == "PROTOC").then(|| value?.into()))
+            let command = invocation.command();
+            let mut set = command.get_envs();
+            set.find_map(|(name, value)| value.filter(|_| name == "PROTOC").map(OsStr::to_owned))
         };
         let here = protoc::variable().map(|(_, program)| program.into_os_string());
         assert_eq!(told(&Invocation::cargo(["build"])), here);
