@@ -24,6 +24,8 @@ use crate::epoch::Epochs;
 const BACKOFF_BASE: Duration = Duration::from_millis(100);
 const BACKOFF_CAP: Duration = Duration::from_secs(5);
 
+const STILL_BROKEN: Duration = Duration::from_secs(20);
+
 /// What a write does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
@@ -127,17 +129,20 @@ impl Session {
         })
     }
 
-    /// The connection, however long it takes to get one.
+    /// The connection, for those who have been told why there is none and wait until there is one again.
     ///
     /// # Errors
-    /// `Closed`.
-    pub(crate) async fn connected(&self) -> Result<Arc<Connection>> {
-        self.wait_for(|state| match state {
+    /// Why there still is none, after 20 s: before whoever waits takes the silence for an error of its own. `Closed`.
+    pub(crate) async fn reconnected(&self) -> Result<Arc<Connection>> {
+        let serves = self.wait_for(|state| match state {
             State::Connecting | State::Broken(_) => false,
             State::Serving(connection) => !connection.is_lost(),
             State::Closed => true,
-        })
-        .await
+        });
+        match timeout(STILL_BROKEN, serves).await {
+            Ok(result) => result,
+            Err(_) => self.connection().await,
+        }
     }
 
     async fn wait_for(&self, decided: impl FnMut(&State) -> bool) -> Result<Arc<Connection>> {

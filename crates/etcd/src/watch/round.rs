@@ -26,7 +26,7 @@ pub(crate) fn follow(reader: Arc<Reader>, service: &ServiceKey) -> WatchStream {
             // The first round of an outage tells why; the next ones wait for its end.
             let session = reader.session();
             let connection = if told.load(Ordering::Relaxed) {
-                session.connected().await
+                session.reconnected().await
             } else {
                 session.connection().await
             };
