@@ -53,7 +53,7 @@ pub use client::CLIENT;
 pub use context::{Ctx, Patience};
 pub(crate) use lacking::refused;
 pub use need::Need;
-pub use outcome::{CaseResult, Failure, Stop};
+pub use outcome::{CaseResult, Failure, Stop, chain};
 pub use watcher::Watcher;
 
 /// A table of cases, and the context that they share. `C` is what a case is handed: [`Ctx`] itself, or what is

@@ -65,7 +65,8 @@ impl fmt::Display for Failure {
 }
 
 /// An error with all that caused it, in one line.
-pub(crate) fn chain(error: &Error) -> String {
+#[must_use]
+pub fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -2,7 +2,7 @@
 
 mod context;
 mod leaving;
-mod observe;
+pub mod observe;
 mod outages;
 mod owners;
 mod processes;

@@ -1,4 +1,5 @@
-//! Waiting for what a view, a registration or an event shows, and holding all of it against a rule.
+//! Waiting for what a view, a registration or an event shows, and holding all of it against a rule: for these cases,
+//! and for those of your own.
 
 use std::panic::Location;
 use std::pin::pin;
@@ -12,12 +13,11 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::suite::outcome::chain;
-use crate::suite::{CaseResult, Stop};
+use crate::suite::{CaseResult, Stop, chain};
 
 /// Waits until the view shows what `accept` is content with.
 #[track_caller]
-pub(super) fn shows<'a>(
+pub fn shows<'a>(
     view: &'a ServiceView,
     bound: Duration,
     what: &'a str,
@@ -34,7 +34,7 @@ pub(super) fn shows<'a>(
 
 /// Waits until the registration is as `accept` wants it.
 #[track_caller]
-pub(super) fn reaches<'a>(
+pub fn reaches<'a>(
     registration: &'a Registration,
     bound: Duration,
     what: &'a str,
@@ -55,7 +55,7 @@ pub(super) fn reaches<'a>(
 
 /// Waits until the registration is registered.
 #[track_caller]
-pub(super) fn is_registered(
+pub fn is_registered(
     registration: &Registration,
     bound: Duration,
 ) -> impl Future<Output = CaseResult<RegistrationState>> + Send + '_ {
@@ -64,7 +64,7 @@ pub(super) fn is_registered(
 
 /// Does `meanwhile`, and holds every snapshot that the view shows from here to its end against `rule`.
 #[track_caller]
-pub(super) fn always<'a, T: Send>(
+pub fn always<'a, T: Send>(
     view: &'a ServiceView,
     what: &'a str,
     rule: impl Fn(&Snapshot) -> bool + Send + 'a,
@@ -90,7 +90,7 @@ pub(super) fn always<'a, T: Send>(
 
 /// Waits for an event.
 #[track_caller]
-pub(super) fn tells<'a>(
+pub fn tells<'a>(
     events: &'a mut BoxStream<'static, Arc<ClientEvent>>,
     bound: Duration,
     what: &'a str,
@@ -113,12 +113,13 @@ pub(super) fn tells<'a>(
 }
 
 /// The events up to now.
-pub(super) fn told(events: &mut BoxStream<'static, Arc<ClientEvent>>) -> Vec<Arc<ClientEvent>> {
+pub fn told(events: &mut BoxStream<'static, Arc<ClientEvent>>) -> Vec<Arc<ClientEvent>> {
     std::iter::from_fn(|| events.next().now_or_never().flatten()).collect()
 }
 
 /// The names of the states that `events` tell of, without repetitions.
-pub(super) fn states(events: &[Arc<ClientEvent>]) -> Vec<&'static str> {
+#[must_use]
+pub fn states(events: &[Arc<ClientEvent>]) -> Vec<&'static str> {
     let mut states: Vec<_> = events
         .iter()
         .filter_map(|event| match &**event {
@@ -131,31 +132,40 @@ pub(super) fn states(events: &[Arc<ClientEvent>]) -> Vec<&'static str> {
 }
 
 /// Whether the view shows exactly these, routable, and none of them only because it is held.
-pub(super) fn is_exactly(snapshot: &Snapshot, ids: &[&str]) -> bool {
+#[must_use]
+pub fn is_exactly(snapshot: &Snapshot, ids: &[&str]) -> bool {
     snapshot.protection == Protection::None
         && snapshot.instances.len() == ids.len()
         && ids.iter().all(|id| is_routable(snapshot, id))
 }
 
 /// As [`is_exactly`], and the registry stands behind it.
-pub(super) fn is_live(snapshot: &Snapshot, ids: &[&str]) -> bool {
+#[must_use]
+pub fn is_live(snapshot: &Snapshot, ids: &[&str]) -> bool {
     snapshot.freshness.is_live() && is_exactly(snapshot, ids)
 }
 
-pub(super) fn is_routable(snapshot: &Snapshot, id: &str) -> bool {
+/// Whether the view shows an instance that may get traffic under this id.
+#[must_use]
+pub fn is_routable(snapshot: &Snapshot, id: &str) -> bool {
     snapshot.get(id).is_some_and(|instance| instance.routable())
 }
 
-pub(super) fn is_held(snapshot: &Snapshot) -> bool {
+/// Whether the view shows instances that the registry does not list.
+#[must_use]
+pub fn is_held(snapshot: &Snapshot) -> bool {
     matches!(snapshot.protection, Protection::Held { .. })
 }
 
-pub(super) fn is_stale(snapshot: &Snapshot) -> bool {
+/// Whether the registry is in trouble, as far as the view can tell.
+#[must_use]
+pub fn is_stale(snapshot: &Snapshot) -> bool {
     matches!(snapshot.freshness, Freshness::Stale { .. })
 }
 
-/// A snapshot in one line.
-pub(super) fn brief(snapshot: &Snapshot) -> String {
+/// A snapshot in one line, for failures.
+#[must_use]
+pub fn brief(snapshot: &Snapshot) -> String {
     let shown: Vec<_> = snapshot
         .instances
         .iter()
