@@ -129,10 +129,10 @@ impl Driver {
                     None => return,
                 },
                 Some(done) = self.pending.next() => self.told(done),
-                _ = tick.tick(), if !idle => self.ledger.tick(Instant::now()),
+                _ = tick.tick(), if !idle => self.tick(),
                 taken = self.sink.take(), if !idle => self.saw(taken),
                 changed = states.changed() => match changed {
-                    Ok(()) => self.watch_anew(),
+                    Ok(()) => self.state_changed(),
                     Err(_) => return,
                 },
             }
@@ -212,11 +212,18 @@ impl Driver {
         Some(connection.watches().subscribe(Range::Key(key.clone()), self.sink.clone()))
     }
 
-    /// There is another connection: what is watched is watched there.
-    fn watch_anew(&mut self) {
+    fn tick(&mut self) {
+        if self.session.serving().is_some() {
+            self.ledger.tick(Instant::now());
+        }
+    }
+
+    /// Where there is another connection, what is watched is watched there.
+    fn state_changed(&mut self) {
         let Some(connection) = self.session.serving() else {
             return;
         };
+        self.ledger.reconnected(Instant::now());
         for (key, subscription) in &mut self.watched {
             if subscription.as_ref().is_none_or(|held| !connection.watches().hold(held)) {
                 let range = Range::Key(key.clone());

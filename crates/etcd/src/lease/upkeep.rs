@@ -10,7 +10,7 @@ use super::member::{Action, Key, Member, Op, Stored};
 use super::shard::{Inspection, Lease};
 
 impl<C: Caller> Ledger<C> {
-    /// Time has passed.
+    /// Time has passed, and the registry can be reached.
     pub(crate) fn tick(&mut self, now: Instant) {
         let keys: Vec<_> = self
             .members
@@ -41,6 +41,13 @@ impl<C: Caller> Ledger<C> {
         let shard = member.shard;
         self.make_ready(key);
         self.send(shard, now);
+    }
+
+    /// The registry can be reached again. Nobody could renew meanwhile: an owner that is alive has its ttl to do so.
+    pub(crate) fn reconnected(&mut self, now: Instant) {
+        for member in self.members.values_mut().filter(|member| member.written.is_some()) {
+            member.renewed_at = now;
+        }
     }
 
     /// The watch shows what `key` holds since `revision`: nothing, where it was deleted.
