@@ -1,19 +1,20 @@
 //! The table of what was proved where: a row for each case, a column for each subject.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt;
 
 use super::board::{Outcome, Place};
 
 const LEGEND: &str = "case x set-up: + passed, F failed, i ignored, . not run";
 
-/// What became of all cases of all subjects.
+/// What became of all cases of the subjects of which one has run.
 pub(super) struct Table {
     subjects: Vec<(String, Vec<(Place, Outcome)>)>,
 }
 
 impl Table {
-    pub(super) fn new(subjects: Vec<(String, Vec<(Place, Outcome)>)>) -> Self {
+    pub(super) fn new(mut subjects: Vec<(String, Vec<(Place, Outcome)>)>) -> Self {
+        subjects.retain(|(_, cases)| cases.iter().any(|(_, outcome)| *outcome != Outcome::NotRun));
         Self { subjects }
     }
 
@@ -24,7 +25,7 @@ impl Table {
 
     /// Whether no case has run.
     pub(super) fn is_empty(&self) -> bool {
-        self.places().is_empty()
+        self.subjects.is_empty()
     }
 
     /// The cases that have run somewhere, in the order in which they were added.
@@ -94,28 +95,27 @@ impl Table {
 
     /// One line for each reason: a server that is missing is the same reason for all of its cases.
     fn ignored(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut reasons: BTreeMap<&str, String> = BTreeMap::new();
+        let mut reasons: BTreeMap<&str, Vec<(&str, Vec<&str>)>> = BTreeMap::new();
         for (subject, cases) in &self.subjects {
-            let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
             for (place, outcome) in cases {
-                if let Outcome::Ignored(reason) = outcome {
-                    by_reason.entry(reason).or_default().push(place.case);
-                }
-            }
-            for (reason, names) in by_reason {
-                let whose = reasons.entry(reason).or_default();
-                if !whose.is_empty() {
-                    whose.push_str(", ");
-                }
-                match *names {
-                    [name] => write!(whose, "{subject}::{name}")?,
-                    _ => write!(whose, "{subject} ({} cases)", names.len())?,
+                let Outcome::Ignored(reason) = outcome else { continue };
+                let whose = reasons.entry(first_line(reason)).or_default();
+                match whose.last_mut().filter(|(last, _)| last == subject) {
+                    Some((_, names)) => names.push(place.case),
+                    None => whose.push((subject, vec![place.case])),
                 }
             }
         }
         let mut title = "\nignored\n";
         for (reason, whose) in reasons {
-            writeln!(f, "{title}  {}: {whose}", first_line(reason))?;
+            let whose = match &*whose {
+                [(subject, names)] if names.len() == 1 => format!("{subject}::{}", names.concat()),
+                whose => {
+                    let counts = whose.iter().map(|(subject, names)| format!("{subject} ({})", names.len()));
+                    counts.collect::<Vec<_>>().join(", ")
+                }
+            };
+            writeln!(f, "{title}  {reason}: {whose}")?;
             title = "";
         }
         Ok(())
@@ -181,7 +181,7 @@ failed
   plain::views: here: empty
 
 ignored
-  no server: fetch one: old (2 cases)
+  no server: fetch one: old (2)
   nothing wipes it: tls::survives_wipes
 ";
         assert_eq!(table.to_string(), expected);
