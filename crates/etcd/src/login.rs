@@ -27,6 +27,11 @@ impl Login {
         Self(Arc::new(Inner { client, exists, count: AtomicU64::new(0), one_at_a_time: Mutex::default() }))
     }
 
+    /// Whether there is one at all: without, a certificate may say who we are.
+    pub(crate) fn exists(&self) -> bool {
+        self.0.exists
+    }
+
     /// How often it was renewed. To be taken before a request is sent.
     pub(crate) fn count(&self) -> u64 {
         self.0.count.load(Ordering::Acquire)

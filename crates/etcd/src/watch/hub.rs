@@ -258,7 +258,7 @@ impl Stream<'_> {
         let creating = self.creating.take();
         let creating = creating.ok_or_else(|| self.broken("a watch was refused that nobody asked for"))?;
         match failure.verdict {
-            Verdict::RefreshToken if !creating.again => {
+            Verdict::RefreshToken if self.hub.login.exists() && !creating.again => {
                 let logins = creating.logins;
                 // The errors of a login are the connection's, as they are for any other call.
                 self.hub.login.again(logins, failure, &self.hub.call(), self.hub.limit).await?;
