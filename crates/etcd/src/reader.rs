@@ -63,20 +63,13 @@ impl Reader {
         Ok(records.listing(&self.name, authority, asked_at))
     }
 
-    /// What the nearest member has, whether or not it has a quorum.
+    /// What some member has, whether or not it has a quorum.
     async fn any(&self, prefix: &[u8]) -> Result<(Place, Vec<KeyValue>)> {
         let settings = self.session.settings();
         let ask = |connection: Arc<Connection>| async move {
             read(&connection, settings, prefix, How::Serializable, false).await
         };
-        let pinned = match self.session.serving() {
-            Some(connection) => ask(connection).await.ok(),
-            None => None,
-        };
-        let (header, kvs) = match pinned {
-            Some(answer) => answer,
-            None => self.session.ask_any(ask).await?,
-        };
+        let (header, kvs) = self.session.ask_any(ask).await?;
         Ok((self.session.epochs().unproven(header.revision()), kvs))
     }
 

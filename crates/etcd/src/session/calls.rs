@@ -66,7 +66,8 @@ impl Session {
         self.ask(|connection| async move { connection.txn(subject, txn.clone()).await }).await
     }
 
-    /// Asks all members at the same time, whether or not they have a quorum; the first answer counts.
+    /// Asks the member that serves; where none does, or it does not answer, all of them at the same time, whether or not
+    /// they have a quorum: the first answer counts.
     pub(crate) async fn ask_any<T, F>(&self, ask: impl Fn(Arc<Connection>) -> F + Send + Sync) -> Result<T>
     where
         T: Send,
@@ -74,6 +75,11 @@ impl Session {
     {
         if self.is_closed() {
             return Err(super::closed());
+        }
+        if let Some(connection) = self.serving()
+            && let Ok(answer) = ask(connection).await
+        {
+            return Ok(answer);
         }
         let settings = self.settings();
         let ask = &ask;
