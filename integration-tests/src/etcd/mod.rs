@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod faults;
+mod harness;
 mod keys;
 mod member;
 mod options;
@@ -11,6 +12,7 @@ mod version;
 
 pub use access::{NAMESPACES, PREFIX};
 pub use cluster::Etcd;
+pub use harness::{EtcdHarness, config};
 pub use member::Member;
 pub use options::{Options, Tls, Tokens};
 pub use raw::Login;
