@@ -77,26 +77,27 @@ impl Member {
                 Arc::new(Server::new(format!("{} m{number}", options.version), launch, home))
             })
             .collect();
-        let sort = sorted_by_member(&servers);
-        let members = addresses.into_iter().zip(servers.iter()).map(|(address, server)| {
-            let clients = options
-                .client_proxies
-                .then(|| Proxy::start(address.at(CLIENTS_PROXY), address.at(CLIENTS)))
-                .transpose()?;
-            let peers = (options.members > 1)
-                .then(|| {
-                    Proxy::sorted(address.at(PEERS_PROXY), address.at(PEERS), options.members, sort.clone())
+        let members =
+            addresses.into_iter().zip(servers.iter()).enumerate().map(|(own, (address, server))| {
+                let clients = options
+                    .client_proxies
+                    .then(|| Proxy::start(address.at(CLIENTS_PROXY), address.at(CLIENTS)))
+                    .transpose()?;
+                let peers = (options.members > 1)
+                    .then(|| {
+                        let sort = sorted_by_member(&servers, own);
+                        Proxy::sorted(address.at(PEERS_PROXY), address.at(PEERS), options.members, sort)
+                    })
+                    .transpose()?;
+                Ok(Self {
+                    direct: client_url(options, &address, CLIENTS),
+                    endpoint: client_url(options, &address, clients_port(options)),
+                    server: server.clone(),
+                    clients,
+                    peers,
+                    _address: address,
                 })
-                .transpose()?;
-            Ok(Self {
-                direct: client_url(options, &address, CLIENTS),
-                endpoint: client_url(options, &address, clients_port(options)),
-                server: server.clone(),
-                clients,
-                peers,
-                _address: address,
-            })
-        });
+            });
         members.collect()
     }
 
@@ -143,12 +144,14 @@ fn clients_port(options: &Options) -> u16 {
     if options.client_proxies { CLIENTS_PROXY } else { CLIENTS }
 }
 
-/// The lane of a connection between members is the number of who has connected.
-fn sorted_by_member(servers: &[Arc<Server>]) -> Sort {
+/// The lane of a connection to the member `own` is the number of who has connected. Nobody is looked for while the
+/// member is not there: the others try it ten times a second, and a look is dear.
+fn sorted_by_member(servers: &[Arc<Server>], own: usize) -> Sort {
     let servers: Arc<[Arc<Server>]> = servers.into();
     Arc::new(move |peer, local| {
         let servers = servers.clone();
         Box::pin(async move {
+            servers.get(own)?.running().ok()?;
             let look = move || {
                 let processes: Vec<_> =
                     servers.iter().map(|server| server.running().ok().map(|process| process.id())).collect();
