@@ -24,7 +24,10 @@ fn find_with(
         return if program.is_file() {
             Ok(program)
         } else {
-            Err(format!("`{variable}` names {}, which is no file", program.display()))
+            Err(format!(
+                "`{variable}` names {}, which is no file: correct it, or unset it and run `cargo xtask servers fetch`",
+                program.display()
+            ))
         };
     }
     let cache = set("CALLSIGN_CACHE")

@@ -5,6 +5,7 @@
 //! may be used by several tests, so all of them are started by one thread that lives as long as the process.
 
 use std::io;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
@@ -34,6 +35,8 @@ static KEEPER: LazyLock<Option<Sender<Order>>> = LazyLock::new(|| {
 
 /// What `setpriv` does to a command that should not survive the keeper.
 const LEASH: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
+/// Who died before the leash was on has left its child to somebody else.
+const UNLESS_ORPHANED: &str = "[ \"$PPID\" = \"$0\" ] && exec \"$@\"";
 
 /// Older versions of `setpriv`, and busybox's, do not know the option.
 static HAS_LEASH: LazyLock<bool> = LazyLock::new(|| {
@@ -43,14 +46,14 @@ static HAS_LEASH: LazyLock<bool> = LazyLock::new(|| {
 });
 
 /// A command for `program` that ends with this process, as far as the system can see to that.
-pub(crate) fn leashed(program: &std::path::Path) -> Command {
-    if *HAS_LEASH {
-        let mut command = Command::new(LEASH[0]);
-        command.args(&LEASH[1..]).arg(program);
-        command
-    } else {
-        Command::new(program)
+pub(crate) fn leashed(program: &Path) -> Command {
+    if !*HAS_LEASH {
+        return Command::new(program);
     }
+    let mut command = Command::new(LEASH[0]);
+    command.args(&LEASH[1..]).args(["sh", "-c", UNLESS_ORPHANED]);
+    command.arg(std::process::id().to_string()).arg(program);
+    command
 }
 
 /// Starts `command` on the keeper's thread. Waits for the kernel to do so: a few milliseconds.

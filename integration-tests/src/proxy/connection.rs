@@ -34,6 +34,7 @@ pub(super) async fn serve(mut client: TcpStream, upstream: SocketAddr, mut view:
 }
 
 async fn carry(client: &mut TcpStream, upstream: SocketAddr, view: &mut View) -> Result<(), Broken> {
+    view.decided().await;
     match view.mode() {
         Mode::HalfOpen => return swallow(client, view).await,
         Mode::Refuse => return Err(Broken),

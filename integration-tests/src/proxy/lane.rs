@@ -18,6 +18,14 @@ pub(super) struct Orders {
     pub(super) version: u64,
 }
 
+impl Orders {
+    /// The mode of all lanes, while it is the same.
+    pub(super) fn common(&self) -> Option<Mode> {
+        let (first, others) = self.modes.split_first()?;
+        others.iter().all(|mode| mode == first).then_some(*first)
+    }
+}
+
 /// How many connections there are, and were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -60,28 +68,25 @@ impl Drop for Counted {
 #[derive(Debug, Clone)]
 pub(super) struct View {
     orders: watch::Receiver<Orders>,
-    lane: usize,
+    lane: watch::Receiver<Option<usize>>,
     born: u64,
 }
 
 impl View {
-    /// The view of a connection that begins now, in the first lane.
-    pub(super) fn new(orders: watch::Receiver<Orders>) -> Self {
+    /// The view of a connection that begins now. Its lane may follow.
+    pub(super) fn new(orders: watch::Receiver<Orders>, lane: watch::Receiver<Option<usize>>) -> Self {
         let born = orders.borrow().cuts;
-        Self { orders, lane: 0, born }
-    }
-
-    pub(super) fn in_lane(mut self, lane: usize) -> Self {
-        self.lane = lane;
-        self
+        Self { orders, lane, born }
     }
 
     pub(super) fn mode(&mut self) -> Mode {
         let orders = self.orders.borrow_and_update();
-        match orders.modes.get(self.lane) {
-            Some(mode) if orders.cuts == self.born => *mode,
-            // It was cut, or there is no such lane.
-            _ => Mode::Refuse,
+        match (orders.common(), *self.lane.borrow_and_update()) {
+            _ if orders.cuts != self.born => Mode::Refuse,
+            (Some(mode), _) => mode,
+            // One that belongs nowhere goes nowhere.
+            (None, Some(lane)) => orders.modes.get(lane).copied().unwrap_or(Mode::Refuse),
+            (None, None) => Mode::Stall,
         }
     }
 
@@ -89,9 +94,20 @@ impl View {
         self.mode().flow(direction)
     }
 
+    /// Waits until the lane does not matter or is known.
+    pub(super) async fn decided(&mut self) {
+        while self.orders.borrow().common().is_none() && self.lane.borrow().is_none() {
+            self.changed().await;
+        }
+    }
+
     /// Waits for the next change; for ever when there is none any more, as the proxy ends its connections itself.
     pub(super) async fn changed(&mut self) {
-        if self.orders.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = self.orders.changed() => changed,
+            Ok(()) = self.lane.changed() => Ok(()),
+        };
+        if changed.is_err() {
             std::future::pending::<()>().await;
         }
     }

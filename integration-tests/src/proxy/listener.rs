@@ -19,6 +19,9 @@ use super::mode::Mode;
 /// Before a port that could not be taken back is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// The lane of a connection of which nobody knows whose it is.
+const NOWHERE: usize = usize::MAX;
+
 pub(super) struct Listening {
     pub(super) address: SocketAddr,
     pub(super) upstream: SocketAddr,
@@ -35,7 +38,7 @@ impl Listening {
         let mut listener = adopt(first).ok();
         loop {
             let orders = self.orders.borrow_and_update().clone();
-            if orders.modes.iter().all(|mode| *mode == Mode::Refuse) {
+            if orders.common() == Some(Mode::Refuse) {
                 listener = None;
             } else if listener.is_none() {
                 listener = std::net::TcpListener::bind(self.address).and_then(adopt).ok();
@@ -59,13 +62,22 @@ impl Listening {
 
     fn connection(&self, client: TcpStream, from: SocketAddr) -> impl Future<Output = ()> + Send + use<> {
         let (address, upstream, sort) = (self.address, self.upstream, self.sort.clone());
-        // Seen before it is sorted: a cut meanwhile concerns it, too.
-        let (view, counted) = (View::new(self.orders.clone()), self.counters.clone().count());
+        let counted = self.counters.clone().count();
+        let mut orders = self.orders.clone();
+        let (lane, known) = watch::channel(None);
+        let view = View::new(orders.clone(), known);
+        // Sorting takes a while, so it is left until it matters.
+        let sorting = async move {
+            if orders.wait_for(|orders| orders.common().is_none()).await.is_ok() {
+                lane.send_replace(Some(sort(from, address).await.unwrap_or(NOWHERE)));
+            }
+            std::future::pending::<()>().await;
+        };
         async move {
             let _counted: Counted = counted;
-            match sort(from, address).await {
-                Some(lane) => serve(client, upstream, view.in_lane(lane)).await,
-                None => drop(client.set_zero_linger()),
+            tokio::select! {
+                () = serve(client, upstream, view) => {}
+                () = sorting => {}
             }
         }
     }

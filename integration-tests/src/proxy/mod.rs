@@ -22,7 +22,8 @@ pub use mode::{Direction, Mode};
 
 use crate::background;
 
-/// Says in which lane a connection from the first address to the second belongs; `None` is reset.
+/// Says in which lane a connection from the first address to the second belongs: asked once, when the modes of the
+/// lanes are no longer the same. `None` is reset.
 pub type Sort = Arc<dyn Fn(SocketAddr, SocketAddr) -> BoxFuture<'static, Option<usize>> + Send + Sync>;
 
 /// One listener, one server behind it. It ends, with all of its connections, when it is dropped.
