@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::measure::Measured;
-use crate::{disk, memory, pick, reads, view};
+use crate::{disk, etcd, memory, pick, reads, view};
 
 /// Measures that are taken together.
 #[derive(Debug)]
@@ -27,6 +27,24 @@ pub(crate) const GROUPS: &[Group] = &[
         run: memory::register_to_seen,
     },
     Group { names: &["memory.register_10k"], run: memory::register_10k },
+    Group {
+        names: &[
+            "etcd.register_to_seen",
+            "etcd.register_to_seen_p99",
+            "etcd.register_to_seen_backend",
+            "etcd.register_to_seen_backend_p99",
+        ],
+        run: etcd::arrival::register_to_seen,
+    },
+    Group { names: &["etcd.register_10k", "etcd.register_10k_backend"], run: etcd::many::register_10k },
+    Group { names: &["etcd.renew_requests"], run: etcd::many::renew_requests },
+    Group { names: &["etcd.killed_stale"], run: etcd::outages::killed_stale },
+    Group { names: &["etcd.frozen_stale"], run: etcd::outages::frozen_stale },
+    Group { names: &["etcd.reads_under_fault"], run: etcd::outages::reads_under_fault },
+    Group { names: &["etcd.member_killed_live"], run: etcd::members::killed_live },
+    Group { names: &["etcd.leader_killed_live"], run: etcd::members::leader_killed_live },
+    Group { names: &["etcd.member_frozen_live"], run: etcd::members::frozen_live },
+    Group { names: &["etcd.back_after_outage"], run: etcd::outages::back_after_outage },
 ];
 
 /// All names.

@@ -12,11 +12,13 @@ mod args;
 mod catalogue;
 mod clock;
 mod disk;
+mod etcd;
 mod heap;
 mod machine;
 mod measure;
 mod memory;
 mod pick;
+mod readers;
 mod reads;
 mod report;
 mod samples;
@@ -28,6 +30,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::args::{Command, UsageError};
+use crate::measure::Skipped;
 
 fn main() -> ExitCode {
     match run() {
@@ -66,6 +69,7 @@ fn measure(words: &[String], check: bool) -> Result<ExitCode> {
         eprintln!("measuring {names}");
         match (group.run)() {
             Ok(measured) => rows.extend(measured),
+            Err(error) if error.is::<Skipped>() => eprintln!("skipped: {error}"),
             Err(error) => {
                 eprintln!("error: cannot measure {names}: {error:#}");
                 failed = true;

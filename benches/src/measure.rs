@@ -1,5 +1,7 @@
 //! One number, and what it is to be compared with.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::samples::Samples;
@@ -28,6 +30,18 @@ pub(crate) struct Measured {
     pub(crate) samples: String,
 }
 
+/// Why a group cannot be measured here: no failure, and no measure either.
+#[derive(Debug)]
+pub(crate) struct Skipped(pub(crate) String);
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skipped {}
+
 /// How samples, which are in seconds, are shown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Unit {
@@ -45,7 +59,7 @@ impl Unit {
         }
     }
 
-    fn per_second(self) -> f64 {
+    pub(crate) fn per_second(self) -> f64 {
         match self {
             Self::Nanoseconds => 1e9,
             Self::Milliseconds => 1e3,
@@ -78,6 +92,18 @@ impl Measured {
             p99: Some(samples.p99() * unit.per_second()),
             ..Self::count(name, value, unit.symbol(), target, samples.describe())
         }
+    }
+
+    /// The same, with what another library needs for it.
+    pub(crate) fn beside(mut self, peer: f64) -> Self {
+        self.measure.peer = Some(peer);
+        self
+    }
+
+    /// The slowest of `samples`, where the target is about each of them.
+    pub(crate) fn slowest(name: &str, samples: &Samples, unit: Unit, target: f64) -> Self {
+        let value = samples.slowest() * unit.per_second();
+        Self::count(name, value, unit.symbol(), target, samples.describe())
     }
 
     /// The p99 of `samples`, where it has a target too.

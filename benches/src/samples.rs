@@ -57,6 +57,10 @@ impl Samples {
         self.percentile(99)
     }
 
+    pub(crate) fn slowest(&self) -> f64 {
+        self.percentile(100)
+    }
+
     /// The smallest sample that so many percent of the samples do not exceed; 0 of none.
     fn percentile(&self, percent: usize) -> f64 {
         let rank = (self.seconds.len() * percent).div_ceil(100);
