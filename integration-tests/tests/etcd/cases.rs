@@ -1,0 +1,92 @@
+//! What etcd proves beside the suites: each case, and in which set-ups.
+
+use callsign_testkit::Subject;
+
+use crate::setup::{Setup, prove};
+use crate::{cluster, endpoints, history, network, outages, ownership};
+
+/// What holds in every set-up.
+#[rustfmt::skip]
+pub(crate) fn everywhere(subject: Subject, setup: &Setup) -> Subject {
+    prove!(subject, setup,
+        outages::killed_and_back_within_the_ttl_writes_nothing_anew,
+            "A server that is killed and back within the ttl finds every record and every lease; nothing is written anew.";
+        outages::killed_for_longer_than_the_ttl_is_registered_again,
+            "After an outage longer than the ttl everybody is registered again, and no view misses anybody meanwhile.";
+        outages::frozen_registry_is_noticed_in_time_and_delays_nobody,
+            "A registry that is frozen is noticed within 9 s, no call hangs, and nobody is missed.";
+        outages::wiped_registry_is_a_new_epoch_and_is_filled_again,
+            "A registry whose revisions fall begins a new epoch: it is told, everybody registers again, and watches hear of it.";
+        ownership::record_that_somebody_takes_or_overwrites_is_repaired,
+            "A record that is deleted, overwritten, detached from its lease, or loses its lease is lost and registered again.";
+    )
+}
+
+/// What is proved of a single member on plain TCP.
+#[rustfmt::skip]
+pub(crate) fn single(subject: Subject, setup: &Setup) -> Subject {
+    prove!(subject, setup,
+        ownership::write_that_comes_late_is_not_applied_after_a_newer_one,
+            "A write that was given up and arrives late overwrites nothing newer, and brings nothing back.";
+        ownership::newest_change_wins_after_a_freeze_and_nothing_comes_back_after_leaving,
+            "After a freeze the newest of several changes is what is registered, and who has left stays away.";
+        history::compaction_while_disconnected_is_survived,
+            "A view that was cut off while the history was compacted shows what is there.";
+        history::large_backlog_is_taken_without_an_endless_loop,
+            "A view that was stalled while 12 MB were written shows what is there, and stays connected.";
+        network::half_open_connection_is_noticed_within_9_s,
+            "A connection that takes everything and answers nothing is noticed within 9 s.";
+        network::stalled_connection_is_noticed_within_9_s,
+            "A connection on which nothing moves is noticed within 9 s.";
+        network::answers_that_are_lost_are_noticed_within_9_s,
+            "A connection that loses what the server says is noticed within 9 s.";
+        network::questions_that_are_lost_are_noticed_within_9_s,
+            "A connection that loses what the client says is noticed within 9 s.";
+        endpoints::dead_endpoint_in_the_list_costs_no_call,
+            "With a dead endpoint in the list none of 200 calls fails.";
+        endpoints::two_clusters_behind_one_list_are_never_mixed,
+            "Two clusters behind one list of endpoints are never mixed: the other is a new epoch, when the first is gone.";
+    )
+}
+
+/// What depends on the version.
+#[rustfmt::skip]
+pub(crate) fn each_version(subject: Subject, setup: &Setup) -> Subject {
+    prove!(subject, setup,
+        network::idle_store_is_followed_over_one_connection,
+            "A watch of an idle store tells of progress for a minute, over one connection.";
+    )
+}
+
+/// What three members promise.
+#[rustfmt::skip]
+pub(crate) fn three(subject: Subject, setup: &Setup) -> Subject {
+    prove!(subject, setup,
+        cluster::killed_member_is_left_within_1_s,
+            "When the member that a client talks to is killed, its views are live again within 1 s, and nobody is lost.";
+        cluster::frozen_member_is_left_within_9_s,
+            "When the member that a client talks to is frozen, its views are live again within 9 s, and nobody is lost.";
+        cluster::killed_leader_costs_an_election,
+            "When the leader is killed, views are live again and writes go on after an election, and nobody is lost.";
+        cluster::member_that_nobody_talks_to_is_not_missed,
+            "A frozen member that a client does not talk to, and that does not lead, delays nothing.";
+        cluster::lost_quorum_takes_nobody_away_and_comes_back,
+            "Without a quorum views say that they are stale and keep everybody; when it is back everybody is registered.";
+        cluster::member_without_a_quorum_is_read_but_not_believed,
+            "Without a quorum what is there can be read and is stale, a member is reachable, and no authority is claimed.";
+        cluster::rolling_restart_loses_nothing,
+            "While all members are restarted in peace, one after the other, every change is taken and nobody is missed.";
+        network::member_behind_a_half_open_connection_is_left,
+            "A member that takes everything and answers nothing is left within 9 s, and nobody is lost.";
+        network::member_behind_a_stalled_connection_is_left,
+            "A member behind a connection on which nothing moves is left within 9 s, and nobody is lost.";
+        network::member_whose_answers_are_lost_is_left,
+            "A member whose answers are lost is left within 9 s, and nobody is lost.";
+        network::member_that_does_not_hear_is_left,
+            "A member that does not hear is left within 9 s, and nobody is lost.";
+        network::member_that_refuses_is_left_within_1_s,
+            "A member that refuses connections is left within 1 s, and nobody is lost.";
+        endpoints::member_that_refuses_costs_no_call,
+            "With one of three members refusing connections none of 200 calls fails.";
+    )
+}

@@ -1,0 +1,65 @@
+//! The etcd backend keeps its promises on real servers: each version in each set-up.
+
+mod cases;
+mod cluster;
+mod endpoints;
+mod history;
+mod network;
+mod outages;
+mod ownership;
+mod raw;
+mod setup;
+mod stage;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use callsign_integration_tests::Pool;
+use callsign_integration_tests::etcd::{Etcd, EtcdHarness, Options, Tls, Tokens, Version};
+use callsign_testkit::suite::{BACKEND, CLIENT};
+use callsign_testkit::{Subject, run_with_threads};
+
+use setup::Setup;
+
+/// Cases mostly wait for leases to end.
+const THREADS: usize = 8;
+
+const TOKENS: Tokens = Tokens::Simple { ttl: Duration::from_secs(300) };
+
+/// Ends the case as failed unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err(callsign_testkit::suite::Stop::failed(format!($($message)+)));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// What every registry proves.
+fn suites(name: &str, setup: &Setup) -> Subject {
+    let (pool, options) = (setup.pool().clone(), setup.options().clone());
+    Subject::fresh(format!("{}{name}", setup.version()), move || EtcdHarness::new(&pool, &options))
+        .passes(&BACKEND)
+        .passes(&CLIENT)
+}
+
+fn subjects(pool: &Pool<Etcd>, version: Version) -> [Subject; 4] {
+    let single = Setup::new(pool, Options::new(version));
+    let cluster = single.with(Options::with_cluster);
+    let tls = single.with(|options| options.with_tls(Tls::Mutual));
+    let auth = single.with(|options| options.with_auth(TOKENS));
+    [
+        cases::each_version(cases::single(cases::everywhere(suites("", &single), &single), &single), &single),
+        cases::three(cases::everywhere(suites("-cluster", &cluster), &cluster), &cluster),
+        cases::everywhere(suites("-tls", &tls), &tls),
+        cases::everywhere(suites("-auth", &auth), &auth),
+    ]
+}
+
+fn main() -> ExitCode {
+    let pool = Pool::new();
+    let versions = [Version::V3_4, Version::V3_5];
+    let subjects: Vec<Subject> = versions.into_iter().flat_map(|version| subjects(&pool, version)).collect();
+    run_with_threads(THREADS, subjects)
+}
