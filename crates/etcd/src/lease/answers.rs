@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::ledger::{Caller, Item, Ledger, Outcome, Output, ROUNDS, ShardId, conflict};
 use super::member::{Action, Key, Member, Op, Stored, Written};
-use super::shard::{Inspection, Lease, Waiter};
+use super::shard::{Inspection, Lease, Shard, Waiter};
 
 impl<C: Caller> Ledger<C> {
     pub(crate) fn granted(
@@ -22,13 +22,14 @@ impl<C: Caller> Ledger<C> {
             Ok((lease, ttl)) => {
                 shard.lease = Lease::Granted { id: lease, ttl, renewed_at: asked_at };
                 shard.inspection = Inspection::Needless;
+                self.due.insert(id);
             }
             Err(error) => {
                 shard.lease = Lease::Missing;
                 self.refuse_puts(id, &error);
             }
         }
-        self.send(id, now);
+        self.send(now);
     }
 
     /// Answers every waiting put of a shard that gets no lease.
@@ -47,23 +48,25 @@ impl<C: Caller> Ledger<C> {
         }
     }
 
+    /// What came of a write; `doubtful`: it may be made yet, whatever `result` says.
     pub(crate) fn wrote(
         &mut self,
         id: ShardId,
         items: Vec<Item>,
+        doubtful: bool,
         result: Result<Vec<Outcome>>,
         now: Instant,
     ) {
         if let Some(shard) = self.shards.get_mut(&id) {
             shard.writing = false;
-            if result.as_ref().is_err_and(Error::outcome_unknown) {
+            if doubtful {
                 shard.doubt(now);
             }
         }
         match result {
             Ok(outcomes) => {
                 for (item, outcome) in items.into_iter().zip(outcomes) {
-                    self.settle(item, outcome, now);
+                    self.settle(id, item, outcome, now);
                 }
             }
             Err(error) => {
@@ -79,7 +82,8 @@ impl<C: Caller> Ledger<C> {
         }
         self.beat_and_prove(id, now);
         self.answer_waiters(id, now);
-        self.send(id, now);
+        self.due.insert(id);
+        self.send(now);
     }
 
     fn failed(&mut self, key: &Key, again: bool, error: &Error) {
@@ -96,20 +100,31 @@ impl<C: Caller> Ledger<C> {
         self.forget_if_idle(key);
     }
 
-    fn settle(&mut self, item: Item, outcome: Outcome, now: Instant) {
+    fn settle(&mut self, id: ShardId, item: Item, outcome: Outcome, now: Instant) {
         let Some(member) = self.members.get_mut(&item.key) else { return };
-        let Some(op) = member.in_flight.take() else { return };
+        let Some(mut op) = member.in_flight.take() else { return };
+        let lease_gone = self.shards.get(&id).and_then(Shard::lease_id) != Some(item.lease);
         match (item.action, outcome) {
+            (Action::Put { .. }, Outcome::Applied { .. }) if lease_gone => {
+                // It has ended since, and the record with it.
+                member.expect(None);
+                op.rounds += 1;
+                Self::again(member, op);
+            }
             (Action::Put { record, value }, Outcome::Applied { mod_revision }) => {
                 let first = member.written.is_none();
-                member.wrote(Written { record, value, lease: item.lease }, mod_revision, now);
-                let shard = member.shard;
+                let written = Written { record, value, lease: item.lease, shard: id };
+                member.wrote(written, mod_revision, now);
                 if first {
                     self.outputs.push(Output::Watch(item.key.clone()));
                 }
+                if let Some(left) = member.left.take_if(|_| member.shard == id) {
+                    self.leave(left);
+                }
                 if let Some(caller) = op.caller {
-                    let beat = self.shards.get(&shard).is_some_and(|shard| shard.needs_beat(now));
-                    self.wait(shard, Waiter { caller, key: item.key.clone(), beat, proof: false }, now);
+                    let beat = self.shards.get(&id).is_some_and(|shard| shard.needs_beat(now));
+                    let key = item.key.clone();
+                    self.wait(id, Waiter { caller, key, beat, proof: false, registers: true }, now);
                 }
             }
             (Action::Put { record, value }, Outcome::Refused(Some(stored)))
@@ -119,7 +134,7 @@ impl<C: Caller> Ledger<C> {
                 member.in_flight = Some(op);
                 let applied = Outcome::Applied { mod_revision: stored.mod_revision };
                 let action = Action::Put { record, value };
-                return self.settle(Item { action, ..item }, applied, now);
+                return self.settle(id, Item { action, ..item }, applied, now);
             }
             (
                 Action::Delete { .. } | Action::Evict { .. },
@@ -136,26 +151,14 @@ impl<C: Caller> Ledger<C> {
 
     /// A guard did not hold: tries again with what is there, or lets it stand.
     fn refused(member: &mut Member<C>, mut op: Op<C>, action: &Action, stored: Option<Stored>) {
-        let Some(stored) = stored else {
-            member.lose(Error::not_found("the record is gone"));
-            member.expect(None);
-            return Self::again(member, op);
+        let pair = match (action, &stored) {
+            (Action::Evict { lease }, Some(stored)) if stored.lease == *lease => stored.pair,
+            (Action::Evict { .. }, _) => return member.removed(),
+            (Action::Put { record, .. }, _) => record.pair(),
+            (Action::Delete { pair }, _) => *pair,
         };
-        let pair = match action {
-            Action::Put { record, .. } => record.pair(),
-            Action::Delete { pair } => *pair,
-            Action::Evict { lease } if stored.lease == *lease => stored.pair,
-            Action::Evict { .. } => return member.removed(),
-        };
-        if member.written.as_ref().is_some_and(|written| *written.value != *stored.value) {
-            member.lose(if stored.pair > pair {
-                Error::conflict(stored.pair, "another owner has taken the id over")
-            } else {
-                Error::not_found("the record was overwritten")
-            });
-        }
-        member.expect(Some((stored.mod_revision, stored.pair)));
-        if stored.pair > pair {
+        member.found(stored.as_ref());
+        if let Some(stored) = stored.filter(|stored| stored.pair > pair) {
             return op.answer(Err(conflict(stored.pair)));
         }
         op.rounds += 1;
@@ -180,21 +183,22 @@ impl<C: Caller> Ledger<C> {
     ) {
         let Some(shard) = self.shards.get_mut(&id) else { return };
         shard.beating = false;
-        let waiting = shard.waiters.iter_mut().filter(|waiter| waiter.beat);
-        match result {
-            Ok(()) => {
-                waiting.for_each(|waiter| waiter.beat = false);
-                if let Lease::Granted { id, renewed_at, .. } = &mut shard.lease
-                    && *id == lease
-                {
-                    *renewed_at = sent_at;
-                }
+        match (result, &mut shard.lease) {
+            (Ok(()), Lease::Granted { id: current, renewed_at, .. }) if *current == lease => {
+                *renewed_at = sent_at;
+                shard.waiters.iter_mut().for_each(|waiter| waiter.beat = false);
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => self.lease_lost(id, lease, &error),
-            Err(error) => self.fail_waiters(id, |waiter| waiter.beat, &error),
+            (Err(error), _) if error.kind() == ErrorKind::NotFound => self.lease_lost(id, lease, &error),
+            (Err(error), Lease::Granted { id: current, .. }) if *current == lease => {
+                self.fail_waiters(id, |waiter| waiter.beat, &error);
+            }
+            // There is another lease by now, and who waits for that one goes on waiting.
+            _ => {}
         }
+        self.beat_and_prove(id, now);
         self.answer_waiters(id, now);
-        self.send(id, now);
+        self.due.insert(id);
+        self.send(now);
     }
 
     pub(crate) fn proved(
@@ -213,9 +217,9 @@ impl<C: Caller> Ledger<C> {
                 let waiting = shard.waiters.iter_mut().filter(|waiter| looked_at(&waiter.key));
                 waiting.for_each(|waiter| waiter.proof = false);
                 for ((key, revision), outcome) in expected.iter().zip(outcomes) {
-                    if let Some(member) =
-                        self.members.get_mut(key).filter(|member| member.expected == *revision)
-                    {
+                    // A write that is under way, or has come in between, knows more.
+                    let fits = |member: &&mut Member<C>| member.expected == *revision && !member.is_busy();
+                    if let Some(member) = self.members.get_mut(key).filter(fits) {
                         member.proved(outcome, now);
                     }
                 }
@@ -231,7 +235,8 @@ impl<C: Caller> Ledger<C> {
         shard.waiters = waiting;
         let failed: Vec<Waiter<C>> = failed;
         for waiter in failed {
-            waiter.caller.answer(Err(error.clone()));
+            let error = error.clone();
+            waiter.caller.answer(Err(if waiter.registers { error.with_outcome_unknown() } else { error }));
         }
     }
 
@@ -240,15 +245,13 @@ impl<C: Caller> Ledger<C> {
         let Some(shard) = self.shards.get_mut(&id) else { return };
         if shard.lease_id() == Some(lease) {
             shard.lease = Lease::Missing;
+            shard.waiters.iter_mut().for_each(|waiter| (waiter.beat, waiter.proof) = (false, false));
         }
         for member in self.members.values_mut() {
             if member.written.as_ref().is_some_and(|written| written.lease == lease) {
                 member.lose(cause.clone());
                 member.expect(None);
             }
-        }
-        if let Some(shard) = self.shards.get_mut(&id) {
-            shard.waiters.iter_mut().for_each(|waiter| (waiter.beat, waiter.proof) = (false, false));
         }
     }
 }

@@ -91,7 +91,7 @@ impl Leases {
 /// What came of an [`Output`].
 enum Done {
     Granted { shard: ShardId, asked_at: Instant, result: Result<(i64, Duration)> },
-    Wrote { shard: ShardId, items: Vec<Item>, result: Result<Vec<Outcome>> },
+    Wrote { shard: ShardId, items: Vec<Item>, doubtful: bool, result: Result<Vec<Outcome>> },
     KeptAlive { shard: ShardId, lease: i64, sent_at: Instant, result: Result<()> },
     Proved { shard: ShardId, expected: Vec<(Key, i64)>, result: Result<Vec<Outcome>> },
     Inspected { shard: ShardId, lease: i64, result: Result<Vec<Vec<u8>>> },
@@ -150,7 +150,7 @@ impl Driver {
         let key: Key = self.session.keys().instance(record.key()).into();
         let now = Instant::now();
         match verb {
-            Verb::Register => self.ledger.register(&key, record, value, answer, now),
+            Verb::Register => self.ledger.register(&key, &record, value, answer, now),
             Verb::Renew => self.ledger.renew(key, &record, answer, now),
             Verb::Deregister => self.ledger.deregister(&key, &record, answer, now),
         }
@@ -160,7 +160,9 @@ impl Driver {
         let now = Instant::now();
         match done {
             Done::Granted { shard, asked_at, result } => self.ledger.granted(shard, asked_at, result, now),
-            Done::Wrote { shard, items, result } => self.ledger.wrote(shard, items, result, now),
+            Done::Wrote { shard, items, doubtful, result } => {
+                self.ledger.wrote(shard, items, doubtful, result, now);
+            }
             Done::KeptAlive { shard, lease, sent_at, result } => {
                 self.ledger.kept_alive(shard, lease, sent_at, result, now);
             }
@@ -177,16 +179,18 @@ impl Driver {
                 Done::Granted { shard, asked_at, result: session.grant(seconds).await }
             }),
             Output::Write { shard, items } => Box::pin(async move {
-                let result = session.txn(Subject::write(&about(&items)), &txn::write(&items)).await;
+                let (result, doubtful) =
+                    session.txn(Subject::write(&about(&items)), &txn::write(&items)).await;
                 let result = result.and_then(|response| txn::outcomes(response, items.len()));
-                Done::Wrote { shard, items, result }
+                Done::Wrote { shard, items, doubtful, result }
             }),
             Output::KeepAlive { shard, lease } => Box::pin(async move {
                 let sent_at = Instant::now();
                 Done::KeptAlive { shard, lease, sent_at, result: session.keep_alive(lease).await }
             }),
             Output::Prove { shard, expected } => Box::pin(async move {
-                let result = session.txn(Subject::read("look at own records"), &txn::prove(&expected)).await;
+                let (result, _) =
+                    session.txn(Subject::read("look at own records"), &txn::prove(&expected)).await;
                 let result = result.and_then(|response| txn::outcomes(response, expected.len()));
                 Done::Proved { shard, expected, result }
             }),

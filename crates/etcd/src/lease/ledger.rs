@@ -1,8 +1,7 @@
 //! Who is registered through this backend, on which lease, and what has to be written next. Pure: what it asks for is
 //! done by the [driver](super::driver), and what came of it is told back.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use callsign_core::{Error, Pair, Receipt, Record, Result};
 use tokio::time::Instant;
@@ -79,15 +78,23 @@ pub(crate) enum Outcome {
 
 #[derive(Debug)]
 pub(crate) struct Ledger<C> {
-    pub(super) members: HashMap<Key, Member<C>>,
+    pub(super) members: BTreeMap<Key, Member<C>>,
     pub(super) shards: BTreeMap<ShardId, Shard<C>>,
     next_shard: ShardId,
+    /// Those that may have something to send.
+    pub(super) due: BTreeSet<ShardId>,
     pub(super) outputs: Vec<Output>,
 }
 
 impl<C: Caller> Ledger<C> {
     pub(crate) fn new() -> Self {
-        Self { members: HashMap::new(), shards: BTreeMap::new(), next_shard: 0, outputs: Vec::new() }
+        Self {
+            members: BTreeMap::new(),
+            shards: BTreeMap::new(),
+            next_shard: 0,
+            due: BTreeSet::new(),
+            outputs: Vec::new(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -99,20 +106,13 @@ impl<C: Caller> Ledger<C> {
         std::mem::take(&mut self.outputs)
     }
 
-    pub(crate) fn register(&mut self, key: &Key, record: Record, value: Vec<u8>, caller: C, now: Instant) {
-        let class = Class::new(record.key().service.namespace.clone(), record.ttl.get());
-        let ttl = record.ttl.get();
-        let member = self.member(key, class, ttl, now);
-        member.renewed_at = now;
-        member.ttl = ttl;
-        member.stop_evicting();
-        self.enqueue(key, Op::new(Action::Put { record, value: value.into() }, Some(caller)), now);
+    pub(crate) fn register(&mut self, key: &Key, record: &Record, value: Vec<u8>, caller: C, now: Instant) {
+        let action = Action::Put { record: record.clone(), value: value.into() };
+        self.enqueue(key, record, Op::new(action, Some(caller)), now);
     }
 
     pub(crate) fn deregister(&mut self, key: &Key, record: &Record, caller: C, now: Instant) {
-        let class = Class::new(record.key().service.namespace.clone(), record.ttl.get());
-        self.member(key, class, record.ttl.get(), now).stop_evicting();
-        self.enqueue(key, Op::new(Action::Delete { pair: record.pair() }, Some(caller)), now);
+        self.enqueue(key, record, Op::new(Action::Delete { pair: record.pair() }, Some(caller)), now);
     }
 
     pub(crate) fn renew(&mut self, key: Key, record: &Record, caller: C, now: Instant) {
@@ -120,12 +120,12 @@ impl<C: Caller> Ledger<C> {
             Err(error) => caller.answer(Err(error)),
             Ok((shard, proof)) => {
                 let beat = self.shards.get(&shard).is_some_and(|shard| shard.needs_beat(now));
-                self.wait(shard, Waiter { caller, key, beat, proof }, now);
+                self.wait(shard, Waiter { caller, key, beat, proof, registers: false }, now);
             }
         }
     }
 
-    /// Takes note of a renewal; whether the record is to be proven.
+    /// Takes note of a renewal: whose lease the record is on, and whether it is to be proven.
     fn renewed(&mut self, key: &Key, record: &Record, now: Instant) -> Result<(ShardId, bool)> {
         let unknown = || Error::not_found("the record was not registered here, or not renewed in time");
         let member = self.members.get_mut(key).ok_or_else(unknown)?;
@@ -139,8 +139,9 @@ impl<C: Caller> Ledger<C> {
         if written.record.instance != record.instance {
             return Err(Error::not_found("the record is there with other content"));
         }
+        let shard = written.shard;
         member.renewed_at = now;
-        Ok((member.shard, now >= member.prove_at && !member.is_busy()))
+        Ok((shard, now >= member.prove_at && !member.is_busy()))
     }
 
     pub(super) fn wait(&mut self, id: ShardId, waiter: Waiter<C>, now: Instant) {
@@ -188,14 +189,16 @@ impl<C: Caller> Ledger<C> {
 
     pub(super) fn answer_waiters(&mut self, id: ShardId, now: Instant) {
         let Some(shard) = self.shards.get_mut(&id) else { return };
-        let (ready, waiting) =
+        let (ready, waiting): (Vec<_>, _) =
             std::mem::take(&mut shard.waiters).into_iter().partition(|waiter| !waiter.beat && !waiter.proof);
         shard.waiters = waiting;
         let remaining = shard.remaining(now);
-        for waiter in ready {
-            waiter.caller.answer(match self.members.get(&waiter.key) {
-                Some(Member { written: Some(_), signal, .. }) => {
-                    Ok(Receipt::new(remaining).with_lost(signal.clone()))
+        for waiter in ready.into_iter().filter(|waiter: &Waiter<C>| !waiter.caller.is_gone()) {
+            waiter.caller.answer(match self.members.get_mut(&waiter.key) {
+                Some(Member { written: Some(_), signal, ttl, renewed_at, .. }) => {
+                    // It has that time from now on, not from when it was asked for.
+                    *renewed_at = now;
+                    Ok(Receipt::new(remaining.min(*ttl)).with_lost(signal.clone()))
                 }
                 Some(Member { lost_cause: Some(cause), .. }) => Err(cause.clone()),
                 _ => Err(Error::not_found("the record was removed meanwhile")),
@@ -203,83 +206,107 @@ impl<C: Caller> Ledger<C> {
         }
     }
 
-    /// The member of `key`, on a lease of `class`.
-    fn member(&mut self, key: &Key, class: Class, ttl: Duration, now: Instant) -> &mut Member<C> {
-        let home = self.members.get(key).map(|member| member.shard);
-        let stays = home.filter(|id| self.shards.get(id).is_some_and(|shard| shard.class == class));
-        let id = stays.unwrap_or_else(|| self.room(class));
-        if stays.is_none() {
-            if let Some(former) = home.and_then(|home| self.shards.get_mut(&home)) {
-                former.members -= 1;
-                former.ready.retain(|ready| ready != key);
-            }
-            if let Some(shard) = self.shards.get_mut(&id) {
-                shard.members += 1;
-            }
+    /// Has the next put of a member attached to a lease of `class`. Until then it stays on the lease that it stands on:
+    /// the put may fail, and what stands there is renewed.
+    fn house(&mut self, key: &Key, class: &Class) {
+        let Some(member) = self.members.get(key) else { return };
+        let (home, left, stands) = (member.shard, member.left, member.written.is_some());
+        let fits = |id: &ShardId| self.shards.get(id).is_some_and(|shard| shard.class == *class);
+        if fits(&home) {
+            return;
         }
-        let member = self.members.entry(key.clone()).or_insert_with(|| Member::new(id, ttl, now));
-        member.shard = id;
-        member
+        let (id, left) = match left {
+            Some(left) if fits(&left) => (left, None),
+            None if stands => (self.room(class), Some(home)),
+            left => (self.room(class), left),
+        };
+        if left != Some(home) {
+            self.leave(home);
+        }
+        if let Some(member) = self.members.get_mut(key) {
+            (member.shard, member.left) = (id, left);
+        }
     }
 
-    /// A shard of `class` that takes one more.
-    fn room(&mut self, class: Class) -> ShardId {
-        let fits = |shard: &Shard<C>| shard.class == class && shard.members < KEYS_PER_LEASE;
-        if let Some((id, _)) = self.shards.iter().find(|(_, shard)| fits(shard)) {
+    /// A shard of `class` that takes one more, and counts it.
+    fn room(&mut self, class: &Class) -> ShardId {
+        let fits = |shard: &Shard<C>| shard.class == *class && shard.members < KEYS_PER_LEASE;
+        if let Some((id, shard)) = self.shards.iter_mut().find(|(_, shard)| fits(shard)) {
+            shard.members += 1;
             return *id;
         }
         let id = self.next_shard;
         self.next_shard += 1;
-        self.shards.insert(id, Shard::new(class));
+        self.shards.insert(id, Shard { members: 1, ..Shard::new(class.clone()) });
         id
     }
 
-    fn enqueue(&mut self, key: &Key, op: Op<C>, now: Instant) {
-        let Some(member) = self.members.get_mut(key) else { return };
-        member.queue.push_back(op);
-        let shard = member.shard;
-        self.make_ready(key);
-        self.send(shard, now);
+    /// One member less.
+    pub(super) fn leave(&mut self, id: ShardId) {
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.members -= 1;
+        }
     }
 
+    fn enqueue(&mut self, key: &Key, record: &Record, op: Op<C>, now: Instant) {
+        if !self.members.contains_key(key) {
+            let id = self.room(&Class::of(record));
+            self.members.insert(key.clone(), Member::new(id, record.ttl.get(), now));
+        }
+        if let Some(member) = self.members.get_mut(key) {
+            member.stop_evicting();
+            member.queue.push_back(op);
+        }
+        self.make_ready(key);
+        self.send(now);
+    }
+
+    /// Puts a member with a write that may be sent where it is sent from.
     pub(super) fn make_ready(&mut self, key: &Key) {
-        let Some(member) = self.members.get(key) else { return };
-        if member.in_flight.is_none()
-            && !member.queue.is_empty()
-            && let Some(shard) = self.shards.get_mut(&member.shard)
+        let Some(member) = self.members.get(key).filter(|member| member.in_flight.is_none()) else { return };
+        let Some(op) = member.queue.front() else { return };
+        if let Some(class) = op.class() {
+            self.house(key, &class);
+        }
+        let Some(home) = self.members.get(key).map(|member| member.shard) else { return };
+        if let Some(shard) = self.shards.get_mut(&home)
             && !shard.ready.contains(key)
         {
             shard.ready.push_back(key.clone());
         }
+        self.due.insert(home);
+    }
+
+    /// Sends what is ready.
+    pub(super) fn send(&mut self, now: Instant) {
+        while let Some(id) = self.due.pop_first() {
+            self.send_from(id, now);
+        }
     }
 
     /// Sends what is ready, unless something is under way: what comes meanwhile goes together, next time.
-    pub(super) fn send(&mut self, id: ShardId, now: Instant) {
+    fn send_from(&mut self, id: ShardId, now: Instant) {
         let Some(shard) = self.shards.get_mut(&id).filter(|shard| !shard.writing) else { return };
-        if shard.members <= 1
-            && shard.remaining(now).is_zero()
-            && shard.lease_id().is_some()
-            && !shard.beating
-        {
+        let first = shard.ready.front().and_then(|key| self.members.get(key));
+        let alone = shard.members == 1 && first.is_some_and(|member| member.written.is_none());
+        if alone && !shard.beating && shard.lease_id().is_some() && shard.remaining(now).is_zero() {
             // It has ended by itself, and nobody is on it.
-            let written =
-                shard.ready.front().and_then(|key| self.members.get(key)).map(|m| m.written.is_some());
-            if written != Some(true) {
-                shard.lease = Lease::Missing;
-            }
+            shard.lease = Lease::Missing;
         }
         let lease = shard.lease_id();
         let mut items = Vec::new();
         let mut bytes = 0;
-        let mut idle = Vec::new();
-        while items.len() < KEYS_PER_TXN && bytes < BYTES_PER_TXN {
+        let mut others = Vec::new();
+        while items.len() < KEYS_PER_TXN {
             let Some(key) = shard.ready.pop_front() else { break };
-            let Some(member) = self.members.get_mut(&key) else { continue };
+            let member = self.members.get_mut(&key).filter(|member| member.in_flight.is_none());
+            let Some(member) = member else { continue };
             while member.queue.front().is_some_and(Op::is_given_up) {
                 member.queue.pop_front();
             }
-            let Some(op) = member.queue.front() else {
-                idle.push(key);
+            let Some(op) = member.queue.front().filter(|op| op.class().is_none_or(|of| of == shard.class))
+            else {
+                others.push(key);
                 continue;
             };
             if op.is_put() && lease.is_none() {
@@ -291,6 +318,10 @@ impl<C: Caller> Ledger<C> {
                 break;
             }
             bytes += key.len() + op.bytes();
+            if bytes > BYTES_PER_TXN && !items.is_empty() {
+                shard.ready.push_front(key);
+                break;
+            }
             let expected = member.expected_by(op);
             items.push(Item { key, expected, lease: lease.unwrap_or_default(), action: op.action.clone() });
             member.in_flight = member.queue.pop_front();
@@ -299,7 +330,9 @@ impl<C: Caller> Ledger<C> {
             shard.writing = true;
             self.outputs.push(Output::Write { shard: id, items });
         }
-        for key in &idle {
+        // Their callers were gone: there is nothing to write, or for another lease.
+        for key in &others {
+            self.make_ready(key);
             self.forget_if_idle(key);
         }
     }

@@ -8,6 +8,7 @@ use callsign_core::{Error, LostSignal, LostTrigger, Pair, Record, Result};
 use tokio::time::Instant;
 
 use super::ledger::{Caller, Outcome, ShardId};
+use super::shard::Class;
 
 /// A key as the registry stores it.
 pub(crate) type Key = Arc<[u8]>;
@@ -64,6 +65,11 @@ impl<C: Caller> Op<C> {
         }
     }
 
+    /// What its lease has to be of, if it needs one.
+    pub(crate) fn class(&self) -> Option<Class> {
+        if let Action::Put { record, .. } = &self.action { Some(Class::of(record)) } else { None }
+    }
+
     /// What it adds to a request, apart from its key.
     pub(crate) fn bytes(&self) -> usize {
         if let Action::Put { value, .. } = &self.action { value.len() } else { 0 }
@@ -90,11 +96,16 @@ pub(crate) struct Written {
     pub(crate) record: Record,
     pub(crate) value: Arc<[u8]>,
     pub(crate) lease: i64,
+    /// Whose lease that is.
+    pub(crate) shard: ShardId,
 }
 
 #[derive(Debug)]
 pub(crate) struct Member<C> {
+    /// Where it is written next.
     pub(crate) shard: ShardId,
+    /// Where it may stand until then.
+    pub(crate) left: Option<ShardId>,
     pub(crate) written: Option<Written>,
     /// The `mod_revision` that the next write expects to find; 0: nothing.
     pub(crate) expected: i64,
@@ -122,6 +133,7 @@ impl<C: Caller> Member<C> {
         let (lost, signal) = LostSignal::channel();
         Self {
             shard,
+            left: None,
             written: None,
             expected: 0,
             standing: Pair::NONE,
@@ -138,26 +150,36 @@ impl<C: Caller> Member<C> {
         }
     }
 
+    /// What is attached to a lease, and is no member's record.
+    pub(crate) fn stray(shard: ShardId, lease: i64, ttl: Duration, now: Instant) -> Self {
+        Self { evict: Some(lease), ..Self::new(shard, ttl, now) }
+    }
+
     pub(crate) fn is_busy(&self) -> bool {
         self.in_flight.is_some() || !self.queue.is_empty()
     }
 
     /// Whether nobody has renewed it in time.
-    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+    fn is_overdue(&self, now: Instant) -> bool {
         now >= self.renewed_at + self.ttl
+    }
+
+    /// Whether it is to be removed, or forgotten.
+    pub(crate) fn is_unwanted(&self, now: Instant) -> bool {
+        !self.is_busy() && (self.evict.is_some() || self.is_overdue(now))
     }
 
     /// A put has happened, at `mod_revision`.
     pub(crate) fn wrote(&mut self, written: Written, mod_revision: i64, now: Instant) {
-        let taken_over = self.lost_cause.take().is_some()
-            || self.written.as_ref().is_some_and(|former| {
-                former.record.instance.incarnation != written.record.instance.incarnation
-            });
-        if taken_over {
-            // The signal of a former receipt has fired, or belongs to another owner.
+        let incarnation = written.record.instance.incarnation;
+        if self.written.as_ref().is_none_or(|former| former.record.instance.incarnation != incarnation) {
+            // The signal of a former receipt may have fired, or belongs to another owner.
             (self.lost, self.signal) = LostSignal::channel();
         }
         self.ttl = written.record.ttl.get();
+        self.renewed_at = now;
+        self.lost_cause = None;
+        self.evict = None;
         self.expect(Some((mod_revision, written.record.pair())));
         self.written = Some(written);
         self.prove_at = now + self.ttl.mul_f64(PROVE_EVERY_TTLS);
@@ -188,9 +210,8 @@ impl<C: Caller> Member<C> {
         self.evict
     }
 
-    /// It is wanted again.
+    /// Another write is about to settle what stands there. If it fails, what is to be removed still is.
     pub(crate) fn stop_evicting(&mut self) {
-        self.evict = None;
         self.queue.retain(|op| !matches!(op.action, Action::Evict { .. }));
     }
 
@@ -211,15 +232,12 @@ impl<C: Caller> Member<C> {
     pub(crate) fn proved(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
             Outcome::Applied { .. } => self.prove_at = now + self.ttl.mul_f64(PROVE_EVERY_TTLS),
-            Outcome::Refused(stored) => {
-                let revision = stored.as_ref().map_or(i64::MAX, |stored| stored.mod_revision);
-                self.seen = Some((revision, stored));
-                self.judge();
-            }
+            // Whatever its revision is: that of a registry that was wiped is lower.
+            Outcome::Refused(stored) => self.found(stored.as_ref()),
         }
     }
 
-    /// The watch, or a look at the registry, shows what the key holds since `revision`.
+    /// The watch shows what the key holds since `revision`.
     pub(crate) fn saw(&mut self, revision: i64, stored: Option<Stored>) {
         if self.seen.as_ref().is_none_or(|(known, _)| revision > *known) {
             self.seen = Some((revision, stored));
@@ -229,29 +247,30 @@ impl<C: Caller> Member<C> {
         }
     }
 
-    /// Notices that what was seen contradicts what was written.
+    /// Believes what the watch has shown, unless something newer is known.
     pub(crate) fn judge(&mut self) {
-        let Some((_, stored)) = self.seen.take_if(|(revision, _)| *revision > self.expected) else {
-            return;
-        };
-        let Some(written) = &self.written else {
-            return;
-        };
-        let found = stored.as_ref().map(|stored| (stored.mod_revision, stored.pair));
-        let cause = match stored {
+        if let Some((revision, stored)) = self.seen.take()
+            && revision > self.expected
+            && self.written.is_some()
+        {
+            self.found(stored.as_ref());
+        }
+    }
+
+    /// This is what the key holds: notices that it is not what was written.
+    pub(crate) fn found(&mut self, stored: Option<&Stored>) {
+        self.expect(stored.map(|stored| (stored.mod_revision, stored.pair)));
+        self.evict.take_if(|lease| stored.is_none_or(|stored| stored.lease != *lease));
+        let Some(written) = &self.written else { return };
+        self.lose(match stored {
             // A duplicate of our own write that came through late.
-            Some(stored) if stored.value == *written.value && stored.lease == written.lease => {
-                self.expected = stored.mod_revision;
-                return;
-            }
-            Some(stored) if stored.pair > written.record.pair() => {
+            Some(stored) if stored.value == *written.value && stored.lease == written.lease => return,
+            Some(stored) if stored.pair.incarnation > written.record.instance.incarnation => {
                 Error::conflict(stored.pair, "another owner has taken the id over")
             }
             Some(_) => Error::not_found("the record was overwritten"),
             None => Error::not_found("the record was deleted"),
-        };
-        self.expect(found);
-        self.lose(cause);
+        });
     }
 
     pub(crate) fn lose(&mut self, cause: Error) {

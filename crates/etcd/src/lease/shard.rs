@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use callsign_core::Namespace;
+use callsign_core::{Namespace, Record};
 use tokio::time::Instant;
 
 use super::member::Key;
@@ -17,8 +17,10 @@ pub(crate) struct Class {
 }
 
 impl Class {
-    pub(crate) fn new(namespace: Namespace, ttl: Duration) -> Self {
-        Self { namespace, seconds: ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0) }
+    pub(crate) fn of(record: &Record) -> Self {
+        let ttl = record.ttl.get();
+        let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+        Self { namespace: record.key().service.namespace.clone(), seconds }
     }
 }
 
@@ -35,13 +37,17 @@ pub(crate) enum Lease {
     },
 }
 
-/// Somebody who waits until the lease is renewed, and, if `proof`, until the record is proven to be there.
+/// Somebody who waits for an answer.
 #[derive(Debug)]
 pub(crate) struct Waiter<C> {
     pub(crate) caller: C,
     pub(crate) key: Key,
+    /// Until the lease is renewed.
     pub(crate) beat: bool,
+    /// Until the record is proven to be there.
     pub(crate) proof: bool,
+    /// The record has just been put.
+    pub(crate) registers: bool,
 }
 
 /// Looking for what is attached to the lease and is not a member.

@@ -1,6 +1,6 @@
 //! What has to be done without being asked: removing who was not renewed, and what should not be there.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use callsign_core::Result;
 use tokio::time::Instant;
@@ -15,15 +15,16 @@ impl<C: Caller> Ledger<C> {
         let keys: Vec<_> = self
             .members
             .iter()
-            .filter(|(_, member)| member.is_overdue(now) && !member.is_busy())
+            .filter(|(_, member)| member.is_unwanted(now))
             .map(|(key, _)| key.clone())
             .collect();
         for key in keys {
             match self.members.get_mut(&key).and_then(|member| member.evict(now)) {
-                Some(lease) => self.evict(&key, lease, now),
+                Some(lease) => self.evict(&key, lease),
                 None => self.forget_if_idle(&key),
             }
         }
+        self.send(now);
         self.shards.retain(|_, shard| !shard.is_over(now));
         for (id, shard) in &mut self.shards {
             if let (Lease::Granted { id: lease, .. }, Inspection::DueAt(at)) = (shard.lease, shard.inspection)
@@ -35,12 +36,10 @@ impl<C: Caller> Ledger<C> {
         }
     }
 
-    fn evict(&mut self, key: &Key, lease: i64, now: Instant) {
+    fn evict(&mut self, key: &Key, lease: i64) {
         let Some(member) = self.members.get_mut(key) else { return };
         member.queue.push_back(Op::new(Action::Evict { lease }, None));
-        let shard = member.shard;
         self.make_ready(key);
-        self.send(shard, now);
     }
 
     /// The registry can be reached again. Nobody could renew meanwhile: an owner that is alive has its ttl to do so.
@@ -68,19 +67,23 @@ impl<C: Caller> Ledger<C> {
     /// member would live on the members' renewals for ever.
     pub(crate) fn inspected(&mut self, id: ShardId, lease: i64, result: Result<Vec<Vec<u8>>>, now: Instant) {
         let Some(shard) = self.shards.get_mut(&id) else { return };
-        let Lease::Granted { ttl, .. } = shard.lease else { return };
+        let Lease::Granted { id: current, ttl, .. } = shard.lease else { return };
+        if current != lease {
+            return;
+        }
         shard.inspection = Inspection::DueAt(now + ttl * 2);
         let Ok(keys) = result else { return };
-        let attached: HashSet<Key> = keys.into_iter().map(Into::into).collect();
+        let attached: BTreeSet<Key> = keys.into_iter().map(Into::into).collect();
         for key in attached {
             if !self.members.contains_key(&key) {
-                self.members.insert(key.clone(), Member::new(id, ttl, now));
+                self.members.insert(key.clone(), Member::stray(id, lease, ttl, now));
                 if let Some(shard) = self.shards.get_mut(&id) {
                     shard.members += 1;
                 }
-                self.evict(&key, lease, now);
+                self.evict(&key, lease);
             }
         }
+        self.send(now);
     }
 
     /// Forgets a member that nothing is known of, wanted from or waited for.
@@ -89,8 +92,8 @@ impl<C: Caller> Ledger<C> {
         if self.members.get(key).is_some_and(idle)
             && let Some(member) = self.members.remove(key)
         {
-            if let Some(shard) = self.shards.get_mut(&member.shard) {
-                shard.members -= 1;
+            for home in [Some(member.shard), member.left].into_iter().flatten() {
+                self.leave(home);
             }
             self.outputs.push(Output::Unwatch(key.clone()));
         }

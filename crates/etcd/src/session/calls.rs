@@ -23,20 +23,40 @@ impl Session {
         T: Send,
         F: Future<Output = Result<T, Failure>> + Send,
     {
+        self.ask_twice(ask).await.0
+    }
+
+    /// As [`ask`](Self::ask), and whether a write that was asked for may be made yet, whatever the answer says: by a
+    /// member that has taken it and never answered.
+    async fn ask_twice<T, F>(&self, ask: impl Fn(Arc<Connection>) -> F + Send + Sync) -> (Result<T>, bool)
+    where
+        T: Send,
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
         let until = Instant::now() + self.settings().op_timeout / 2;
-        let connection = self.connection().await?;
-        let failure = match ask(connection.clone()).await {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
+        let connection = match self.connection().await {
+            Ok(connection) => connection,
+            Err(error) => return (Err(error), false),
         };
-        let error = connection.judged(failure);
+        let error = match ask(connection.clone()).await {
+            Ok(answer) => return (Ok(answer), false),
+            Err(failure) => connection.judged(failure),
+        };
+        let doubtful = error.outcome_unknown();
         if !connection.is_lost() || Instant::now() > until {
-            return Err(error);
+            return (Err(error), doubtful);
         }
         let Ok(another) = self.connection().await else {
-            return Err(error);
+            return (Err(error), doubtful);
         };
-        ask(another.clone()).await.map_err(|failure| another.judged(failure))
+        match ask(another.clone()).await.map_err(|failure| another.judged(failure)) {
+            Err(error) if doubtful => (Err(error.with_outcome_unknown()), true),
+            Err(error) => {
+                let doubtful = error.outcome_unknown();
+                (Err(error), doubtful)
+            }
+            answer => (answer, doubtful),
+        }
     }
 
     /// Where the answer to a linearizable request belongs.
@@ -61,9 +81,9 @@ impl Session {
         self.ask(|connection| async move { connection.keys_of(lease).await }).await
     }
 
-    /// A transaction; `subject` says what it is about.
-    pub(crate) async fn txn(&self, subject: Subject<'_>, txn: &Txn) -> Result<TxnResponse> {
-        self.ask(|connection| async move { connection.txn(subject, txn.clone()).await }).await
+    /// A transaction, and whether it may be made yet, whatever the answer says; `subject` says what it is about.
+    pub(crate) async fn txn(&self, subject: Subject<'_>, txn: &Txn) -> (Result<TxnResponse>, bool) {
+        self.ask_twice(|connection| async move { connection.txn(subject, txn.clone()).await }).await
     }
 
     /// Asks the member that serves; where none does, or it does not answer, all of them at the same time, whether or not
