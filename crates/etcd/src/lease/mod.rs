@@ -8,6 +8,8 @@ mod driver;
 mod ledger;
 mod member;
 mod shard;
+#[cfg(test)]
+mod tests;
 mod txn;
 mod upkeep;
 

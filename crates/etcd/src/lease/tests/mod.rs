@@ -1,0 +1,8 @@
+//! The ledger without a network: one promise at a time, and random schedules.
+
+mod callers;
+mod promises;
+mod registry;
+mod schedules;
+mod trouble;
+mod world;
