@@ -70,6 +70,14 @@ impl Epochs {
         Place { epoch: now.epoch, revision, begins }
     }
 
+    /// A watch has shown a change of this epoch: what is read later cannot be older.
+    pub(crate) fn saw(&self, epoch: u64, revision: i64) {
+        let mut now = self.now();
+        if now.epoch == epoch {
+            now.revision = now.revision.max(revision);
+        }
+    }
+
     fn now(&self) -> MutexGuard<'_, Now> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,6 +95,17 @@ mod tests {
         let (one, other) = (epochs.floor(), epochs.floor());
         assert_eq!(epochs.place_at(one, 7, 2), Place { epoch: 1, revision: 2, begins: true });
         assert!(!epochs.place_at(other, 7, 3).begins, "both requests were sent before the fall was noticed");
+    }
+
+    #[test]
+    fn a_revision_that_a_watch_has_shown_is_not_forgotten_by_the_next_read() {
+        let epochs = Epochs::default();
+        epochs.place_at(epochs.floor(), 7, 20);
+        epochs.saw(0, 60);
+        let after = epochs.floor();
+        assert_eq!(epochs.place_at(after, 7, 25), Place { epoch: 1, revision: 25, begins: true });
+        epochs.saw(0, 61);
+        assert_eq!(epochs.floor().revision, 25, "a change that comes late belongs to the epoch before");
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl Records {
         any
     }
 
+    /// Epoch and revision of the latest change.
+    pub(crate) fn place(&self) -> (u64, i64) {
+        (self.epoch, self.revision)
+    }
+
     fn entry(
         &mut self,
         key: &[u8],

@@ -94,6 +94,8 @@ impl Follower {
             }
             let mut records = lock(&self.records);
             if records.apply(taken.changes.into_values()) {
+                let (epoch, revision) = records.place();
+                self.reader.session().epochs().saw(epoch, revision);
                 return Ok(WatchEvent::Listing(self.listing(&records)));
             }
             if let Some(as_of) = taken.progress {
