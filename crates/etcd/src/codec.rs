@@ -75,6 +75,15 @@ impl Keys {
         self.below_namespace(namespace).into_bytes()
     }
 
+    /// What everything of the namespace begins with that `key`, or a prefix within it, belongs to; nothing for what
+    /// belongs to none.
+    pub(crate) fn namespace_of<'a>(&self, key: &'a [u8]) -> &'a str {
+        let below = key.strip_prefix(&*self.root()).unwrap_or_default();
+        let name = below.iter().position(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let length = if name == 0 { 0 } else { key.len() - below.len() + name };
+        str::from_utf8(&key[..length]).unwrap_or_default()
+    }
+
     fn below_service(&self, service: &ServiceKey) -> String {
         let mut path = self.below_group(&service.namespace, &service.group);
         push(&mut path, service.name.as_str());
@@ -275,6 +284,19 @@ mod tests {
         assert_eq!(text(&keys.namespace(&service.namespace)), "/callsign/v1/prod/");
         assert_eq!(text(&keys.group(&service.namespace, &service.group)), "/callsign/v1/prod/i/default/");
         assert_eq!(text(&keys.service(&service)), "/callsign/v1/prod/i/default/orders%2Feu/");
+    }
+
+    #[test]
+    fn what_belongs_to_a_namespace_is_granted_by_its_prefix() {
+        let (keys, service) = (keys(), orders());
+        let namespace = keys.namespace(&service.namespace);
+        for key in [keys.service(&service), keys.group(&service.namespace, &service.group), namespace.clone()]
+        {
+            assert_eq!(keys.namespace_of(&key), text(&namespace));
+        }
+        for nowhere in ["/callsign/v1/", "/callsign/v1/prod", "/elsewhere/prod/i/", ""] {
+            assert_eq!(keys.namespace_of(nowhere.as_bytes()), "");
+        }
     }
 
     #[test]

@@ -43,18 +43,26 @@ pub(crate) struct Subject<'a> {
     write: bool,
     /// Whether nothing was asked over this connection before.
     first: bool,
+    /// The prefix that a role needs rights on; empty where that is not known.
+    rights: &'a str,
 }
 
 impl<'a> Subject<'a> {
     pub(crate) const fn read(text: &'a str) -> Self {
-        Self { text, write: false, first: false }
+        Self { text, write: false, first: false, rights: "" }
     }
 
     /// The first question.
-    const CONNECT: Subject<'static> = Subject { text: "connect", write: false, first: true };
+    const CONNECT: Subject<'static> = Subject { text: "connect", write: false, first: true, rights: "" };
 
     pub(crate) const fn write(text: &'a str) -> Self {
-        Self { text, write: true, first: false }
+        Self { text, write: true, first: false, rights: "" }
+    }
+
+    /// With the prefix that a role needs rights on.
+    pub(crate) const fn within(mut self, rights: &'a str) -> Self {
+        self.rights = rights;
+        self
     }
 }
 
@@ -67,7 +75,7 @@ impl Connection {
         number: u64,
         require_leader: bool,
     ) -> Result<Self, Failure> {
-        let call = Call { endpoint, subject: "connect", write: false };
+        let call = Call { endpoint, subject: "connect", write: false, rights: "" };
         let misconfigured = |error| Failure { error, verdict: Verdict::Misconfigured };
         let options = options(settings, require_leader).map_err(misconfigured)?;
         let has_login = settings.login().map_err(misconfigured)?.is_some();
@@ -80,7 +88,7 @@ impl Connection {
         let lost = watch::Sender::new(None);
         let login = Login::new(client.clone(), has_login);
         let watch = client.watch_client().max_decoding_message_size(MESSAGE_SIZE);
-        let watches = Watches::new(watch, login.clone(), endpoint.to_owned(), limit, lost.clone());
+        let watches = Watches::new(watch, login.clone(), endpoint.to_owned(), settings, lost.clone());
         Ok(Self {
             number,
             endpoint: endpoint.to_owned(),
@@ -142,10 +150,11 @@ impl Connection {
         T: Send,
         F: Future<Output = Result<T, etcd_client::Error>> + Send,
     {
-        let call = Call { endpoint: &self.endpoint, subject: subject.text, write: subject.write };
+        let Subject { text, write, first, rights } = subject;
+        let call = Call { endpoint: &self.endpoint, subject: text, write, rights };
         let once = || async {
             match timeout(limit, send()).await {
-                Ok(answer) if subject.first => answer.map_err(|error| judge_first(error, &call)),
+                Ok(answer) if first => answer.map_err(|error| judge_first(error, &call)),
                 Ok(answer) => answer.map_err(|error| judge(error, &call)),
                 Err(_) => Err(timed_out(limit, &call)),
             }

@@ -38,6 +38,8 @@ pub(crate) struct Call<'a> {
     pub(crate) subject: &'a str,
     /// Whether it changes something, and may have done so although no answer came.
     pub(crate) write: bool,
+    /// The prefix that a role needs rights on for it; empty where that is not known.
+    pub(crate) rights: &'a str,
 }
 
 /// An error that callsign's users see, and what the session does about it.
@@ -295,7 +297,11 @@ impl Meaning {
     fn into_failure(self, call: &Call<'_>) -> Failure {
         let Self { verdict, kind, outcome, retry, said, advice } = self;
         let separator = if advice.is_empty() { "" } else { "; " };
-        let context = format!("cannot {} at {}: {said}{separator}{advice}", call.subject, call.endpoint);
+        let mut context = format!("cannot {} at {}: {said}{separator}{advice}", call.subject, call.endpoint);
+        if kind == ErrorKind::PermissionDenied && !call.rights.is_empty() {
+            context.push_str(", on the prefix ");
+            context.push_str(call.rights);
+        }
         let mut error = Error::new(kind, context);
         if let Some(retry) = retry {
             error = error.with_retry(retry);
@@ -347,7 +353,8 @@ mod tests {
 
     use super::*;
 
-    const WRITE: Call<'_> = Call { endpoint: "http://h:1", subject: "write /p/o-1", write: true };
+    const WRITE: Call<'_> =
+        Call { endpoint: "http://h:1", subject: "write /p/n/o-1", write: true, rights: "/p/n/" };
 
     /// As the transport hands it over: what happened is a source of the status.
     fn status(code: Code, message: &str, innermost: Option<&str>) -> etcd_client::Error {
@@ -500,17 +507,17 @@ mod tests {
             status(Code::Unavailable, "tcp connect error", Some("Connection refused (os error 111)"));
         assert_eq!(
             judge(refused, &WRITE).error.to_string(),
-            "unavailable: cannot write /p/o-1 at http://h:1: Connection refused (os error 111); does etcd listen there?"
+            "unavailable: cannot write /p/n/o-1 at http://h:1: Connection refused (os error 111); does etcd listen there?"
         );
         assert_eq!(
             judge(status(Code::PermissionDenied, "etcdserver: permission denied", None), &WRITE)
                 .error
                 .to_string(),
-            "permission denied: cannot write /p/o-1 at http://h:1: permission denied; grant read and write to a role of the user"
+            "permission denied: cannot write /p/n/o-1 at http://h:1: permission denied; grant read and write to a role of the user, on the prefix /p/n/"
         );
         assert_eq!(
             timed_out(Duration::from_millis(2500), &WRITE).error.to_string(),
-            "timed out: cannot write /p/o-1 at http://h:1: no answer within 2s 500ms"
+            "timed out: cannot write /p/n/o-1 at http://h:1: no answer within 2s 500ms"
         );
     }
 
@@ -528,7 +535,10 @@ mod tests {
             let Failure { error, verdict } = judge(status(Code::Unavailable, &message, None), &WRITE);
             assert_eq!(verdict, Verdict::Misconfigured);
             assert!(error.is_misconfiguration());
-            assert_eq!(error.to_string(), format!("cannot write /p/o-1 at http://h:1: {message}; {advice}"));
+            assert_eq!(
+                error.to_string(),
+                format!("cannot write /p/n/o-1 at http://h:1: {message}; {advice}")
+            );
         }
     }
 
@@ -570,7 +580,7 @@ mod tests {
         assert_eq!(denied.verdict, Verdict::RefreshToken);
         assert_eq!(
             denied.error.to_string(),
-            "permission denied: cannot watch /p/ at http://h:1: permission denied; grant read and write to a role of the user"
+            "permission denied: cannot watch /p/ at http://h:1: permission denied; grant read and write to a role of the user, on the prefix /p/n/"
         );
         let expired = judged("rpc error: code = Unauthenticated desc = etcdserver: invalid auth token");
         assert_eq!((expired.verdict, expired.error.kind()), (Verdict::RefreshToken, ErrorKind::Unauthorized));

@@ -30,7 +30,7 @@ pub(crate) async fn read(
     keys_only: bool,
 ) -> Result<(ResponseHeader, Vec<KeyValue>), Failure> {
     let subject = format!("list {}", String::from_utf8_lossy(prefix));
-    let subject = Subject::read(&subject);
+    let subject = Subject::read(&subject).within(settings.keys.namespace_of(prefix));
     let until = Instant::now() + settings.list_timeout;
     let mut restarts = 0;
     let mut page = PAGE;

@@ -179,8 +179,9 @@ impl Driver {
                 Done::Granted { shard, asked_at, result: session.grant(seconds).await }
             }),
             Output::Write { shard, items } => Box::pin(async move {
-                let (result, doubtful) =
-                    session.txn(Subject::write(&about(&items)), &txn::write(&items)).await;
+                let (about, rights) = (about(&items), session.rights(items.first().map(|item| &*item.key)));
+                let subject = Subject::write(&about).within(rights);
+                let (result, doubtful) = session.txn(subject, &txn::write(&items)).await;
                 let result = result.and_then(|response| txn::outcomes(response, items.len()));
                 Done::Wrote { shard, items, doubtful, result }
             }),
@@ -189,8 +190,9 @@ impl Driver {
                 Done::KeptAlive { shard, lease, sent_at, result: session.keep_alive(lease).await }
             }),
             Output::Prove { shard, expected } => Box::pin(async move {
-                let (result, _) =
-                    session.txn(Subject::read("look at own records"), &txn::prove(&expected)).await;
+                let rights = session.rights(expected.first().map(|(key, _)| &**key));
+                let subject = Subject::read("look at own records").within(rights);
+                let (result, _) = session.txn(subject, &txn::prove(&expected)).await;
                 let result = result.and_then(|response| txn::outcomes(response, expected.len()));
                 Done::Proved { shard, expected, result }
             }),

@@ -12,6 +12,10 @@ use super::member::{Action, Key, Stored};
 use crate::codec;
 
 /// The transaction that does `items`.
+///
+/// etcd < 3.4.44 and < 3.5.30 look at no rights inside of a transaction's transactions, and would let everybody write
+/// everywhere; hence a condition outside of them, which always holds, and which is refused to who may not read there.
+/// All items are of one namespace, so that one of them stands for all.
 pub(super) fn write(items: &[Item]) -> Txn {
     let guarded = |item: &Item| {
         let key = &*item.key;
@@ -25,7 +29,8 @@ pub(super) fn write(items: &[Item]) -> Txn {
         };
         guard(key, item.expected, write)
     };
-    Txn::new().and_then(items.iter().map(guarded).collect::<Vec<_>>())
+    let first = items.iter().take(1).map(|item| Compare::version(&*item.key, CompareOp::Greater, -1));
+    Txn::new().when(first.collect::<Vec<_>>()).and_then(items.iter().map(guarded).collect::<Vec<_>>())
 }
 
 /// The transaction that compares revisions and changes nothing.

@@ -81,6 +81,11 @@ impl Session {
         &self.shared.settings.keys
     }
 
+    /// The prefix that a role needs rights on for what concerns `key`.
+    pub(crate) fn rights<'a>(&self, key: Option<&'a [u8]>) -> &'a str {
+        key.map_or("", |key| self.keys().namespace_of(key))
+    }
+
     pub(crate) fn epochs(&self) -> &Epochs {
         &self.shared.epochs
     }

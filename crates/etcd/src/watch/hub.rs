@@ -1,4 +1,4 @@
-//! The stream of a connection that carries all its watches.
+//! The watches of a connection, and the streams that carry them: one, unless a login runs out.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,23 +6,19 @@ use std::time::Duration;
 
 use callsign_core::Error;
 use callsign_core::task::{Spawner, Task};
-use etcd_client::{Event, WatchClient, WatchOptions, WatchRequestSender, WatchResponse, WatchResponseStream};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use etcd_client::WatchClient;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{Notify, watch};
 
-use super::sink::Ended;
 use super::table::{Subscription, Table};
-use super::{Change, Range, Sink};
-use crate::error::{Call, Failure, Verdict, judge, judge_cancel, timed_out};
+use super::{Range, Sink, stream};
+use crate::codec::Keys;
+use crate::config::Settings;
+use crate::error::Failure;
 use crate::login::Login;
 
-/// How often the registry is asked whether that was all. Whoever watches hears of it; the contract's bound is 10 s.
-const PROGRESS: Duration = Duration::from_secs(3);
-/// How long the stream may stay silent after that. With the 3 s before, a member that hangs is given up within 7 s;
-/// pings alone would take up to 9 s.
-const SILENCE: Duration = Duration::from_secs(4);
-
-/// The watches of one connection. The stream is opened with the first of them.
+/// The watches of one connection. A stream is opened with the first of them.
 pub(crate) struct Watches {
     table: Arc<Table>,
     start: Mutex<Start>,
@@ -34,24 +30,17 @@ enum Start {
     Impossible,
 }
 
-struct Hub {
-    client: WatchClient,
-    login: Login,
-    endpoint: String,
-    limit: Duration,
+/// What the streams of a connection have in common.
+pub(super) struct Hub {
+    pub(super) client: WatchClient,
+    pub(super) login: Login,
+    pub(super) endpoint: String,
+    pub(super) keys: Keys,
+    pub(super) limit: Duration,
     lost: watch::Sender<Option<Error>>,
-    table: Arc<Table>,
-}
-
-/// A watch that was asked for and has not begun. One at a time: a refusal does not say what it refuses.
-#[derive(Debug)]
-struct Creating {
-    id: u64,
-    range: Range,
-    since: Instant,
-    logins: u64,
-    /// Whether it was refused before, for want of a login.
-    again: bool,
+    pub(super) table: Arc<Table>,
+    /// The stream that took watches does so no longer.
+    pub(super) outdated: Notify,
 }
 
 impl Watches {
@@ -59,11 +48,13 @@ impl Watches {
         client: WatchClient,
         login: Login,
         endpoint: String,
-        limit: Duration,
+        settings: &Settings,
         lost: watch::Sender<Option<Error>>,
     ) -> Self {
         let table = Arc::new(Table::default());
-        let hub = Hub { client, login, endpoint, limit, lost, table: table.clone() };
+        let (keys, limit) = (settings.keys.clone(), settings.op_timeout);
+        let outdated = Notify::new();
+        let hub = Hub { client, login, endpoint, keys, limit, lost, table: table.clone(), outdated };
         Self { table, start: Mutex::new(Start::Waiting(Box::new(hub))) }
     }
 
@@ -88,211 +79,38 @@ impl Watches {
 }
 
 impl Hub {
-    /// Ends with the connection: by itself when the stream breaks, and takes the connection along.
+    /// Ends with the connection: by itself when a stream breaks, and takes the connection along.
     async fn run(self: Box<Self>) {
         let Failure { error, .. } = self.follow().await;
         self.lost.send_if_modified(|held| held.is_none() && held.replace(error.clone()).is_none());
         self.table.end_all(&error);
     }
 
-    fn call(&self) -> Call<'_> {
-        Call { endpoint: &self.endpoint, subject: "watch", write: false }
-    }
-
+    /// One stream, as long as its login lasts. What has begun before goes on afterwards, and the next watches begin on
+    /// another one.
     async fn follow(&self) -> Failure {
-        match self.opened().await {
-            Ok((creating, requests, responses)) => {
-                let stream = Stream {
-                    hub: self,
-                    requests,
-                    creating: Some(creating),
-                    asked_at: Instant::now(),
-                    unanswered: false,
-                };
-                stream.follow(responses).await
-            }
-            Err(failure) => failure,
-        }
-    }
-
-    /// Opens the stream with the first watch.
-    async fn opened(&self) -> Result<(Creating, WatchRequestSender, WatchResponseStream), Failure> {
-        let (id, range) = loop {
-            if let Some(first) = self.table.next() {
-                break first;
-            }
-            self.table.changed.notified().await;
-        };
-        let creating =
-            Creating { id, range, since: Instant::now(), logins: self.login.count(), again: false };
-        let (key, options) = request(&creating.range);
-        let mut client = self.client.clone();
-        match timeout(self.limit, client.watch(key, Some(options))).await {
-            Ok(Ok(stream)) => {
-                let (requests, responses) = stream.split();
-                Ok((creating, requests, responses))
-            }
-            Ok(Err(error)) => Err(judge(error, &self.call())),
-            Err(_) => Err(timed_out(self.limit, &self.call())),
-        }
-    }
-}
-
-struct Stream<'a> {
-    hub: &'a Hub,
-    requests: WatchRequestSender,
-    creating: Option<Creating>,
-    /// When progress was last asked for.
-    asked_at: Instant,
-    unanswered: bool,
-}
-
-impl Stream<'_> {
-    async fn follow(mut self, mut responses: WatchResponseStream) -> Failure {
-        let mut heard_at = Instant::now();
+        let mut streams = FuturesUnordered::new();
+        let mut number = 0;
         loop {
-            let busy = self.creating.is_some() || self.hub.table.has_watches();
-            let silent_at = match &self.creating {
-                Some(creating) => (creating.since.max(heard_at)) + self.hub.limit,
-                None => self.asked_at.max(heard_at) + SILENCE,
-            };
-            let step = tokio::select! {
-                message = responses.message() => {
-                    heard_at = Instant::now();
-                    match message {
-                        Ok(Some(response)) => self.heard(response).await,
-                        Ok(None) => Err(self.broken("the registry has ended the stream")),
-                        Err(error) => Err(judge(error, &self.hub.call())),
-                    }
-                }
-                () = self.hub.table.changed.notified() => Ok(()),
-                () = sleep_until(self.asked_at + PROGRESS), if busy && !self.unanswered => self.ask_for_progress().await,
-                () = sleep_until(silent_at), if busy && (self.creating.is_some() || self.unanswered) => {
-                    Err(timed_out(silent_at - heard_at, &self.hub.call()))
-                }
-            };
-            if let Err(failure) = match step {
-                Ok(()) => self.tend().await,
-                error => error,
-            } {
-                return failure;
-            }
-        }
-    }
-
-    /// Asks for the next watch, and lets go of those that nobody reads.
-    async fn tend(&mut self) -> Result<(), Failure> {
-        for orphan in self.hub.table.take_orphans() {
-            let cancelled = timeout(self.hub.limit, self.requests.cancel(orphan)).await;
-            self.sent(cancelled)?;
-        }
-        if self.creating.is_none()
-            && let Some((id, range)) = self.hub.table.next()
-        {
-            self.create(id, range, false).await?;
-        }
-        Ok(())
-    }
-
-    async fn create(&mut self, id: u64, range: Range, again: bool) -> Result<(), Failure> {
-        let (key, options) = request(&range);
-        let logins = self.hub.login.count();
-        self.creating = Some(Creating { id, range, since: Instant::now(), logins, again });
-        let created = timeout(self.hub.limit, self.requests.watch(key, Some(options))).await;
-        self.sent(created)
-    }
-
-    async fn ask_for_progress(&mut self) -> Result<(), Failure> {
-        (self.asked_at, self.unanswered) = (Instant::now(), true);
-        let asked = timeout(self.hub.limit, self.requests.request_progress()).await;
-        self.sent(asked)
-    }
-
-    fn sent<E>(&self, sent: Result<Result<(), etcd_client::Error>, E>) -> Result<(), Failure> {
-        match sent {
-            Ok(sent) => sent.map_err(|error| judge(error, &self.hub.call())),
-            Err(_) => Err(timed_out(self.hub.limit, &self.hub.call())),
-        }
-    }
-
-    fn broken(&self, what: &str) -> Failure {
-        let error = Error::unavailable(format!("watch at {}: {what}", self.hub.endpoint));
-        Failure { error, verdict: Verdict::Rotate }
-    }
-
-    async fn heard(&mut self, mut response: WatchResponse) -> Result<(), Failure> {
-        let watch = response.watch_id();
-        if response.canceled() {
-            return self.cancelled(&response).await;
-        }
-        if response.created() {
-            let creating = self.creating.take();
-            let creating = creating.ok_or_else(|| self.broken("a watch has begun that nobody asked for"))?;
-            self.hub.table.begun(creating.id, watch);
-            return Ok(());
-        }
-        if response.0.events.is_empty() {
-            self.unanswered = false;
-            self.hub.table.progress(self.asked_at);
-            return Ok(());
-        }
-        let events = std::mem::take(&mut response.0.events);
-        let changes = events.into_iter().map(|event| change(Event(event)));
-        let changes = changes.collect::<Option<Vec<_>>>();
-        let changes = changes.ok_or_else(|| self.broken("an event that is none"))?;
-        self.hub.table.change(watch, changes);
-        Ok(())
-    }
-
-    async fn cancelled(&mut self, response: &WatchResponse) -> Result<(), Failure> {
-        let refused = response.created() || response.watch_id() < 0;
-        if !refused && (response.compact_revision() > 0 || response.cancel_reason().is_empty()) {
-            self.hub.table.end_watch(response.watch_id(), Ended::Overtaken);
-            return Ok(());
-        }
-        let failure = judge_cancel(response.cancel_reason(), &self.hub.call());
-        if !refused {
-            self.hub.table.end_watch(response.watch_id(), Ended::Failed(failure.error.clone()));
-            return Ok(());
-        }
-        let creating = self.creating.take();
-        let creating = creating.ok_or_else(|| self.broken("a watch was refused that nobody asked for"))?;
-        match failure.verdict {
-            Verdict::RefreshToken if self.hub.login.exists() && !creating.again => {
-                let logins = creating.logins;
-                // The errors of a login are the connection's, as they are for any other call.
-                self.hub.login.again(logins, failure, &self.hub.call(), self.hub.limit).await?;
-                self.create(creating.id, creating.range, true).await
-            }
-            Verdict::Rotate | Verdict::NoQuorum => Err(failure),
-            _ => {
-                self.hub.table.end(creating.id, Ended::Failed(failure.error));
-                Ok(())
+            streams.push(stream::run(self, number));
+            number += 1;
+            tokio::select! {
+                failure = broken(&mut streams) => return failure,
+                () = self.outdated.notified() => {}
             }
         }
     }
 }
 
-fn request(range: &Range) -> (Vec<u8>, WatchOptions) {
-    match range {
-        Range::Key(key) => (key.to_vec(), WatchOptions::new()),
-        Range::Prefix(prefix) => (prefix.to_vec(), WatchOptions::new().with_prefix()),
+/// Waits until one of the streams breaks.
+async fn broken<F: Future<Output = Result<(), Failure>>>(streams: &mut FuturesUnordered<F>) -> Failure {
+    while let Some(ended) = streams.next().await {
+        if let Err(failure) = ended {
+            return failure;
+        }
     }
-}
-
-/// `None` for what is neither a put nor a delete; the crate's own accessor would panic.
-fn change(event: Event) -> Option<Change> {
-    let kv = event.0.kv?;
-    match event.0.r#type {
-        0 => Some(Change::Put {
-            key: kv.key.into(),
-            mod_revision: kv.mod_revision,
-            lease: kv.lease,
-            value: kv.value,
-        }),
-        1 => Some(Change::Deleted { key: kv.key.into(), revision: kv.mod_revision }),
-        _ => None,
-    }
+    // The latest takes watches, and does not end by itself.
+    std::future::pending().await
 }
 
 impl fmt::Debug for Watches {

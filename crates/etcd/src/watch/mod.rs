@@ -1,4 +1,4 @@
-//! Following keys: many watches on one stream of the pinned member.
+//! Following keys: many watches on one stream of the pinned member, and on another one when its login has run out.
 //!
 //! A watch begins *now*, and what is there is read after it has begun: nothing can fall in between, no revision can have
 //! been compacted or lie in the future of a store that was wiped, and etcd answers when it is asked for progress, which
@@ -7,6 +7,7 @@
 mod hub;
 mod round;
 mod sink;
+mod stream;
 mod table;
 
 use std::sync::Arc;

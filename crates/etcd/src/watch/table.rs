@@ -1,40 +1,54 @@
-//! Who watches what on one stream.
+//! Who watches what on one connection.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use callsign_core::Error;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::sink::Ended;
 use super::{Change, Range, Sink};
 
+/// What the registry calls a watch: the number of its stream, and its number there.
+pub(super) type WatchId = (u64, i64);
+
 /// The subscriptions of one connection. Each is owned by who made it.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     inner: Mutex<Inner>,
-    pub(super) changed: Notify,
+    changed: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     next: u64,
     subscriptions: HashMap<u64, Entry>,
-    by_watch: HashMap<i64, u64>,
+    by_watch: HashMap<WatchId, u64>,
     /// Not asked for yet. Services first: a view waits for them.
     services: VecDeque<u64>,
     keys: VecDeque<u64>,
     /// Watches that nobody reads any more.
-    orphans: Vec<i64>,
+    orphans: Vec<WatchId>,
     ended: Option<Error>,
+}
+
+impl Inner {
+    fn queue(&mut self, range: &Range) -> &mut VecDeque<u64> {
+        match range {
+            Range::Prefix(_) => &mut self.services,
+            Range::Key(_) => &mut self.keys,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Entry {
     range: Range,
     sink: Arc<Sink>,
-    watch: Option<i64>,
+    watch: Option<WatchId>,
+    /// Whether it was refused for want of a login, once.
+    refused: bool,
 }
 
 /// A watch that lasts until this is dropped.
@@ -53,7 +67,6 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.table.remove(self.id);
-        self.table.changed.notify_one();
     }
 }
 
@@ -65,15 +78,17 @@ impl Table {
         if let Some(error) = &inner.ended {
             sink.end(Ended::Failed(error.clone()));
         } else {
-            match &range {
-                Range::Prefix(_) => inner.services.push_back(id),
-                Range::Key(_) => inner.keys.push_back(id),
-            }
-            inner.subscriptions.insert(id, Entry { range, sink, watch: None });
+            inner.queue(&range).push_back(id);
+            inner.subscriptions.insert(id, Entry { range, sink, watch: None, refused: false });
         }
         drop(inner);
-        self.changed.notify_one();
+        self.changed.send_replace(());
         Subscription { id, table: self.clone() }
+    }
+
+    /// Tells when subscriptions come and go.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// The next subscription to ask for, and its range.
@@ -87,8 +102,20 @@ impl Table {
         }
     }
 
+    /// A subscription was refused for want of a login. Whether it was not before: it is then asked for once more.
+    pub(super) fn ask_again(&self, id: u64) -> bool {
+        let mut inner = self.inner();
+        let Some(entry) = inner.subscriptions.get_mut(&id) else { return false };
+        if std::mem::replace(&mut entry.refused, true) {
+            return false;
+        }
+        let range = entry.range.clone();
+        inner.queue(&range).push_front(id);
+        true
+    }
+
     /// The registry calls the subscription `watch`.
-    pub(super) fn begun(&self, id: u64, watch: i64) {
+    pub(super) fn begun(&self, id: u64, watch: WatchId) {
         let mut inner = self.inner();
         let Some(entry) = inner.subscriptions.get_mut(&id) else {
             inner.orphans.push(watch);
@@ -99,7 +126,7 @@ impl Table {
         inner.by_watch.insert(watch, id);
     }
 
-    pub(super) fn change(&self, watch: i64, changes: Vec<Change>) {
+    pub(super) fn change(&self, watch: WatchId, changes: Vec<Change>) {
         let inner = self.inner();
         let entry = inner.by_watch.get(&watch).and_then(|id| inner.subscriptions.get(id));
         if let Some(entry) = entry {
@@ -107,16 +134,17 @@ impl Table {
         }
     }
 
-    /// All watches that have begun are up to date, as of `asked_at`.
-    pub(super) fn progress(&self, asked_at: Instant) {
+    /// All watches that have begun on `stream` are up to date, as of `asked_at`.
+    pub(super) fn progress(&self, stream: u64, asked_at: Instant) {
         let inner = self.inner();
-        for entry in inner.subscriptions.values().filter(|entry| entry.watch.is_some()) {
+        let on_it = |entry: &&Entry| entry.watch.is_some_and(|(other, _)| other == stream);
+        for entry in inner.subscriptions.values().filter(on_it) {
             entry.sink.progress(asked_at);
         }
     }
 
     /// The registry has ended a watch.
-    pub(super) fn end_watch(&self, watch: i64, ended: Ended) {
+    pub(super) fn end_watch(&self, watch: WatchId, ended: Ended) {
         let id = self.inner().by_watch.get(&watch).copied();
         if let Some(id) = id {
             self.end(id, ended);
@@ -142,12 +170,14 @@ impl Table {
         }
     }
 
-    pub(super) fn has_watches(&self) -> bool {
-        !self.inner().by_watch.is_empty()
+    pub(super) fn has_watches(&self, stream: u64) -> bool {
+        self.inner().by_watch.keys().any(|(other, _)| *other == stream)
     }
 
-    pub(super) fn take_orphans(&self) -> Vec<i64> {
-        std::mem::take(&mut self.inner().orphans)
+    /// The watches of `stream` that nobody reads any more.
+    pub(super) fn take_orphans(&self, stream: u64) -> Vec<i64> {
+        let on_it = |(other, _): &mut WatchId| *other == stream;
+        self.inner().orphans.extract_if(.., on_it).map(|(_, watch)| watch).collect()
     }
 
     fn remove(&self, id: u64) {
@@ -156,6 +186,8 @@ impl Table {
             inner.by_watch.remove(&watch);
             inner.orphans.push(watch);
         }
+        drop(inner);
+        self.changed.send_replace(());
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
