@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::SystemTime;
 
-use callsign_core::{Receipt, Record, Result};
+use callsign_core::{Instance, Namespace, Pair, Receipt, Record, Result, ServiceKey, Ttl};
 use tokio::time::Instant;
 
 use super::super::ledger::Caller;
@@ -48,6 +49,15 @@ impl Drop for Asker {
             self.answers.borrow_mut().push((self.call, None));
         }
     }
+}
+
+/// A record of number `n`, in one of two namespaces.
+pub(super) fn record(n: usize, pair: Pair, weight: u16, ttl: u64) -> Record {
+    let namespace = Namespace::new(format!("n{}", n % 2)).unwrap();
+    let service = ServiceKey::new("orders").unwrap().with_namespace(namespace);
+    let builder = Instance::builder(service).id(format!("i-{n}")).endpoint("http://127.0.0.1:1");
+    let builder = builder.registered_at(SystemTime::UNIX_EPOCH);
+    Record::new(builder.weight(weight).pair(pair).build().unwrap(), Ttl::from_secs(ttl).unwrap())
 }
 
 pub(super) fn key_of(record: &Record) -> Key {

@@ -43,6 +43,8 @@ pub(super) struct Registry {
     last_lease: i64,
     history: HashMap<Key, Vec<(Instant, Option<Stored>)>>,
     pub(super) changes: Vec<Change>,
+    /// How many transactions have been made.
+    pub(super) writes: usize,
 }
 
 impl Registry {
@@ -54,6 +56,7 @@ impl Registry {
             last_lease: 0,
             history: HashMap::new(),
             changes: Vec::new(),
+            writes: 0,
         }
     }
 
@@ -102,14 +105,19 @@ impl Registry {
         self.keys.iter().filter(|(_, held)| held.stored.lease == lease).map(|(key, _)| key.clone()).collect()
     }
 
-    /// Everything is gone, and revisions begin anew.
-    pub(super) fn wipe(&mut self, now: Instant) {
+    /// All records are gone, as from a backup that is older than they are, and revisions go back.
+    pub(super) fn restore(&mut self, now: Instant) {
         for key in self.keys.keys().cloned().collect::<Vec<_>>() {
             self.set(&key, None, false, now);
         }
-        self.leases.clear();
         self.changes.clear();
         self.revision = 1;
+    }
+
+    /// The leases are gone, too.
+    pub(super) fn wipe(&mut self, now: Instant) {
+        self.restore(now);
+        self.leases.clear();
     }
 
     /// Somebody else puts a record that has no lease.
@@ -146,6 +154,7 @@ impl Registry {
 
     /// One transaction with a guard for each key.
     pub(super) fn write(&mut self, items: &[Item], unheard: bool, now: Instant) -> Result<Vec<Outcome>> {
+        self.writes += 1;
         let holds: Vec<bool> = items.iter().map(|item| self.guard_holds(&item.key, item.expected)).collect();
         let homeless = |(item, holds): (&Item, &bool)| {
             *holds && matches!(item.action, Action::Put { .. }) && !self.leases.contains_key(&item.lease)

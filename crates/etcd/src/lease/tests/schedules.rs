@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use callsign_core::{ErrorKind, Instance, LostSignal, Namespace, Pair, Record, ServiceKey, Ttl};
+use callsign_core::{ErrorKind, LostSignal, Pair, Record, Ttl};
 use futures::FutureExt;
 
-use super::callers::{key_of, value_of};
+use super::callers::{key_of, record, value_of};
 use super::trouble::Mood;
 use super::world::{AFTERMATH, LATEST, World};
 use crate::session::Verb;
@@ -31,14 +31,6 @@ struct Owner {
     /// What the last successful registration has come with.
     lost: Option<LostSignal>,
     call: Option<usize>,
-}
-
-/// A record of owner `n`, in one of two namespaces.
-fn record(n: usize, pair: Pair, weight: u16, ttl: u64) -> Record {
-    let namespace = Namespace::new(format!("n{}", n % 2)).unwrap();
-    let service = ServiceKey::new("orders").unwrap().with_namespace(namespace);
-    let builder = Instance::builder(service).id(format!("i-{n}")).endpoint("http://127.0.0.1:1");
-    Record::new(builder.weight(weight).pair(pair).build().unwrap(), Ttl::from_secs(ttl).unwrap())
 }
 
 impl Owner {
@@ -130,6 +122,7 @@ impl Schedule {
                     Mood::Fine,
                     Mood::Fine,
                     Mood::Down,
+                    Mood::Refuses,
                     Mood::Silent,
                     Mood::LosesAnswers,
                     Mood::Rotates,
@@ -160,7 +153,10 @@ impl Schedule {
             }
             80..84 => world.operator_deletes(&key_of(&owner.record)),
             84..86 => world.some_lease_ends(),
-            86 => world.wipe(),
+            86 => {
+                let leases = world.rng.bool();
+                world.start_anew(leases);
+            }
             87..90 => world.loses_events = world.rng.bool(),
             90 => world.elect(),
             _ => unruly(world, &owner.record, n),

@@ -10,6 +10,8 @@ use super::world::{Event, World};
 pub(super) enum Mood {
     Fine,
     Down,
+    /// The registry is there, and too busy.
+    Refuses,
     /// They may be made, now or much later, and nobody hears of it.
     Silent,
     /// They are made, and nobody hears of it.
@@ -33,9 +35,13 @@ impl World {
         }
     }
 
-    /// A member starts with an empty disk: nothing of before arrives.
-    pub(super) fn wipe(&mut self) {
-        self.registry.wipe(self.now);
+    /// The registry starts with an empty disk, or from a backup. Nothing of before arrives.
+    pub(super) fn start_anew(&mut self, leases: bool) {
+        if leases {
+            self.registry.restore(self.now);
+        } else {
+            self.registry.wipe(self.now);
+        }
         self.agenda.retain(|_, event| !matches!(event, Event::Reach { .. } | Event::Saw(..)));
         for request in self.requests.values_mut() {
             request.reply = Err(Error::unavailable("the connection was lost").with_outcome_unknown());

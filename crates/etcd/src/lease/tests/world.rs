@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use callsign_core::{Error, LostSignal, Record, Result};
+use callsign_core::{Error, ErrorKind, LostSignal, Record, Result};
 use tokio::time::Instant;
 
 use super::super::ledger::{Ledger, Outcome, Output};
@@ -328,6 +328,10 @@ impl World {
                 (Ok(Reply::Done), false, way + back)
             }
             Mood::Down => (Err(Error::unavailable("connection refused")), false, Duration::from_millis(1)),
+            Mood::Refuses => {
+                let error = Error::new(ErrorKind::RateLimited, "too many requests");
+                (Err(error), false, Duration::from_millis(1))
+            }
             Mood::Silent => {
                 if self.rng.bool() {
                     self.schedule(late, reach(true));
