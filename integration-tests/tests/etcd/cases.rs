@@ -3,7 +3,7 @@
 use callsign_testkit::Subject;
 
 use crate::setup::{Setup, prove};
-use crate::{cluster, endpoints, history, network, outages, ownership};
+use crate::{cluster, endpoints, history, limits, logins, network, outages, ownership};
 
 /// What holds in every set-up.
 #[rustfmt::skip]
@@ -42,6 +42,12 @@ pub(crate) fn single(subject: Subject, setup: &Setup) -> Subject {
             "A connection that loses what the server says is noticed within 9 s.";
         network::questions_that_are_lost_are_noticed_within_9_s,
             "A connection that loses what the client says is noticed within 9 s.";
+        limits::full_database_keeps_who_is_registered_and_says_what_to_do,
+            "A full database keeps who is registered, tells who comes late what an operator has to do, and takes them then.";
+        limits::record_over_the_limit_is_refused_before_anything_is_sent,
+            "A record over the limit is refused by name before anything is sent, and takes back nothing that was there.";
+        limits::servers_own_limit_is_named,
+            "A request over the server's own limit is refused by that limit's name, and the session goes on.";
         endpoints::dead_endpoint_in_the_list_costs_no_call,
             "With a dead endpoint in the list none of 200 calls fails.";
         endpoints::two_clusters_behind_one_list_are_never_mixed,
@@ -55,6 +61,14 @@ pub(crate) fn each_version(subject: Subject, setup: &Setup) -> Subject {
     prove!(subject, setup,
         network::idle_store_is_followed_over_one_connection,
             "A watch of an idle store tells of progress for a minute, over one connection.";
+        logins::login_that_has_run_out_is_renewed_whoever_notices_first,
+            "A login that has run out is renewed, also where a watch is the first to notice, and nobody hears of it.";
+        logins::users_that_change_disturb_nobody,
+            "When users change, signed logins are renewed, and nobody hears of it.";
+        logins::login_that_ends_under_a_running_lease_is_renewed,
+            "A signed login that ends while a lease is renewed is replaced, and nobody is lost.";
+        logins::tenant_is_refused_outside_of_its_namespaces_and_told_what_to_ask_for,
+            "A tenant works in its namespaces, is refused elsewhere with what to grant on which prefix, and disturbs nobody.";
     )
 }
 

@@ -4,6 +4,8 @@ mod cases;
 mod cluster;
 mod endpoints;
 mod history;
+mod limits;
+mod logins;
 mod network;
 mod outages;
 mod ownership;
@@ -36,12 +38,14 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// What every registry proves.
-fn suites(name: &str, setup: &Setup) -> Subject {
+fn subject(name: &str, setup: &Setup) -> Subject {
     let (pool, options) = (setup.pool().clone(), setup.options().clone());
     Subject::fresh(format!("{}{name}", setup.version()), move || EtcdHarness::new(&pool, &options))
-        .passes(&BACKEND)
-        .passes(&CLIENT)
+}
+
+/// What holds in every set-up, that of every registry first.
+fn all_round(name: &str, setup: &Setup) -> Subject {
+    cases::everywhere(subject(name, setup).passes(&BACKEND).passes(&CLIENT), setup)
 }
 
 fn subjects(pool: &Pool<Etcd>, version: Version) -> [Subject; 4] {
@@ -50,16 +54,19 @@ fn subjects(pool: &Pool<Etcd>, version: Version) -> [Subject; 4] {
     let tls = single.with(|options| options.with_tls(Tls::Mutual));
     let auth = single.with(|options| options.with_auth(TOKENS));
     [
-        cases::each_version(cases::single(cases::everywhere(suites("", &single), &single), &single), &single),
-        cases::three(cases::everywhere(suites("-cluster", &cluster), &cluster), &cluster),
-        cases::everywhere(suites("-tls", &tls), &tls),
-        cases::everywhere(suites("-auth", &auth), &auth),
+        cases::each_version(cases::single(all_round("", &single), &single), &single),
+        cases::three(all_round("-cluster", &cluster), &cluster),
+        all_round("-tls", &tls),
+        all_round("-auth", &auth),
     ]
 }
 
 fn main() -> ExitCode {
     let pool = Pool::new();
     let versions = [Version::V3_4, Version::V3_5];
-    let subjects: Vec<Subject> = versions.into_iter().flat_map(|version| subjects(&pool, version)).collect();
+    let mut subjects: Vec<Subject> =
+        versions.into_iter().flat_map(|version| subjects(&pool, version)).collect();
+    let newest = Setup::new(&pool, Options::new(Version::Sid));
+    subjects.push(cases::each_version(subject("", &newest), &newest));
     run_with_threads(THREADS, subjects)
 }
