@@ -104,6 +104,8 @@ struct Driver {
     /// Own keys, watched on the current connection.
     watched: HashMap<Key, Option<Subscription>>,
     sink: Arc<Sink>,
+    /// Since when there has been no connection.
+    away_since: Option<Instant>,
 }
 
 impl Driver {
@@ -114,6 +116,7 @@ impl Driver {
             pending: FuturesUnordered::new(),
             watched: HashMap::new(),
             sink: Sink::new(),
+            away_since: None,
         }
     }
 
@@ -202,8 +205,10 @@ impl Driver {
                 )
             }
             Output::Watch(key) => {
-                let subscription = self.subscribe(&key);
-                self.watched.entry(key).or_insert(subscription);
+                if !self.watched.contains_key(&key) {
+                    let subscription = self.subscribe(&key);
+                    self.watched.insert(key, subscription);
+                }
                 return;
             }
             Output::Unwatch(key) => {
@@ -219,17 +224,26 @@ impl Driver {
     }
 
     fn tick(&mut self) {
-        if self.session.serving().is_some() {
-            self.ledger.tick(Instant::now());
+        let now = Instant::now();
+        if self.session.serving().is_none() {
+            self.away_since.get_or_insert(now);
+        }
+        // What has fallen due meanwhile waits for the ledger to hear how long it was.
+        if self.away_since.is_none() {
+            self.ledger.tick(now);
         }
     }
 
     /// Where there is another connection, what is watched is watched there.
     fn state_changed(&mut self) {
+        let now = Instant::now();
         let Some(connection) = self.session.serving() else {
+            self.away_since.get_or_insert(now);
             return;
         };
-        self.ledger.reconnected(Instant::now());
+        if let Some(since) = self.away_since.take() {
+            self.ledger.reconnected(now - since, now);
+        }
         for (key, subscription) in &mut self.watched {
             if subscription.as_ref().is_none_or(|held| !connection.watches().hold(held)) {
                 let range = Range::Key(key.clone());

@@ -1,6 +1,7 @@
 //! What has to be done without being asked: removing who was not renewed, and what should not be there.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use callsign_core::Result;
 use tokio::time::Instant;
@@ -42,10 +43,10 @@ impl<C: Caller> Ledger<C> {
         self.make_ready(key);
     }
 
-    /// The registry can be reached again. Nobody could renew meanwhile: an owner that is alive has its ttl to do so.
-    pub(crate) fn reconnected(&mut self, now: Instant) {
+    /// The registry can be reached again. Nobody could renew for as long as it was `away`: that time does not count.
+    pub(crate) fn reconnected(&mut self, away: Duration, now: Instant) {
         for member in self.members.values_mut().filter(|member| member.written.is_some()) {
-            member.renewed_at = now;
+            member.renewed_at = (member.renewed_at + away).min(now);
         }
     }
 

@@ -24,9 +24,14 @@ pub(super) enum Mood {
 impl World {
     pub(super) fn set_mood(&mut self, mood: Mood) {
         let before = std::mem::replace(&mut self.mood, mood);
+        if mood == Mood::Down && before != Mood::Down {
+            self.down_since = self.now;
+        }
+        if before == Mood::Down && mood != Mood::Down {
+            self.ledger.reconnected(self.now - self.down_since, self.now);
+        }
         if mood == Mood::Fine && before != Mood::Fine {
             self.fine_since = self.now;
-            self.ledger.reconnected(self.now);
             // Other connection, other watches.
             for key in self.watched.keys().cloned().collect::<Vec<_>>() {
                 self.begin_watch(key);
