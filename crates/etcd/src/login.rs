@@ -53,16 +53,16 @@ impl Login {
         if !self.0.exists {
             return Err(Failure { verdict: Verdict::Misconfigured, ..refused });
         }
-        let _turn = self.0.one_at_a_time.lock().await;
-        if self.count() != seen {
-            return Ok(());
-        }
-        match timeout(limit, self.0.client.refresh_token()).await {
-            Ok(answer) => answer.map_err(|error| judge(error, call))?,
-            Err(_) => return Err(timed_out(limit, call)),
-        }
-        self.0.count.fetch_add(1, Ordering::AcqRel);
-        Ok(())
+        let log_in = async {
+            let _turn = self.0.one_at_a_time.lock().await;
+            if self.count() == seen {
+                self.0.client.refresh_token().await.map_err(|error| judge(error, call))?;
+                self.0.count.fetch_add(1, Ordering::AcqRel);
+            }
+            Ok(())
+        };
+        // Waiting for one's turn counts, too: behind many, at a member that hangs, it would take for ever.
+        timeout(limit, log_in).await.unwrap_or_else(|_| Err(timed_out(limit, call)))
     }
 }
 

@@ -96,10 +96,11 @@ impl Session {
         if self.is_closed() {
             return Err(super::closed());
         }
-        if let Some(connection) = self.serving()
-            && let Ok(answer) = ask(connection).await
-        {
-            return Ok(answer);
+        if let Some(connection) = self.serving() {
+            match ask(connection.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => drop(connection.judged(failure)),
+            }
         }
         let settings = self.settings();
         let ask = &ask;

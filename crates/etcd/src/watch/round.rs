@@ -60,8 +60,10 @@ impl Follower {
         // Others may be before it: watches begin one after the other.
         let begun = timeout(settings.list_timeout, sink.take()).await;
         let begun = begun.map_err(|_| Error::timeout("the watch does not begin"))?;
-        if let Some(Ended::Failed(error)) = begun.ended {
-            return Err(error);
+        match begun.ended {
+            None => {}
+            Some(Ended::Failed(error)) => return Err(error),
+            Some(Ended::Overtaken) => return Err(Error::unavailable("the watch was over as it began")),
         }
         self.on = Some((sink, subscription));
 
