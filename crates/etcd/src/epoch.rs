@@ -124,4 +124,22 @@ mod tests {
         assert!(epochs.is_foreign(8) && !epochs.is_foreign(7));
         assert!(epochs.place_at(epochs.floor(), 8, 1000).begins);
     }
+    #[test]
+    fn what_is_not_proven_belongs_to_the_current_epoch_and_begins_none() {
+        let epochs = Epochs::default();
+        epochs.place_at(epochs.floor(), 7, 30);
+        epochs.place_at(epochs.floor(), 7, 2);
+        assert_eq!(epochs.unproven(1), Place { epoch: 1, revision: 1, begins: false });
+        assert_eq!(epochs.floor().revision, 2, "an answer that proves nothing is no floor");
+    }
+
+    #[test]
+    fn a_request_from_before_an_epoch_does_not_begin_the_next() {
+        let epochs = Epochs::default();
+        epochs.place_at(epochs.floor(), 7, 30);
+        let old = epochs.floor();
+        epochs.place_at(epochs.floor(), 8, 500);
+        assert_eq!(epochs.place_at(old, 8, 400), Place { epoch: 1, revision: 400, begins: false });
+        assert_eq!(epochs.floor().revision, 500);
+    }
 }

@@ -94,5 +94,19 @@ mod tests {
         assert_eq!(end_of(b"/callsign/v1/"), b"/callsign/v10");
         assert_eq!(end_of(&[b'a', 255, 255]), b"b");
         assert_eq!(end_of(&[255]), [0]);
+        assert_eq!(end_of(b""), [0]);
+    }
+
+    #[test]
+    fn whatever_begins_with_a_prefix_is_in_its_range_and_nothing_else_is() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut some =
+            |upper| (0..rng.usize(..upper)).map(|_| rng.choice([0, 1, 254, 255]).unwrap()).collect();
+        for _ in 0..10_000 {
+            let (prefix, key): (Vec<u8>, Vec<u8>) = (some(4), some(6));
+            let end = end_of(&prefix);
+            let in_range = key >= prefix && (end == [0] || key < end);
+            assert_eq!(in_range, key.starts_with(&prefix), "{prefix:?} {key:?}");
+        }
     }
 }

@@ -124,4 +124,40 @@ mod tests {
         let taken = sink.take().await;
         assert!(taken.changes.is_empty() && matches!(taken.ended, Some(Ended::Overtaken)));
     }
+    #[tokio::test]
+    async fn a_reader_that_waits_is_woken_by_whatever_comes() {
+        let calls: [fn(&Sink); 4] = [
+            |sink| sink.begin(b"a".as_slice().into()),
+            |sink| sink.change(vec![put("a", 1)]),
+            |sink| sink.progress(Instant::now()),
+            |sink| sink.end(Ended::Overtaken),
+        ];
+        for (n, call) in calls.into_iter().enumerate() {
+            let sink = Sink::new();
+            let mut take = Box::pin(sink.take());
+            assert!(futures::poll!(&mut take).is_pending());
+            call(&sink);
+            assert!(futures::poll!(&mut take).is_ready(), "{n}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_takes_nothing_along() {
+        let sink = Sink::new();
+        let mut take = Box::pin(sink.take());
+        assert!(futures::poll!(&mut take).is_pending());
+        sink.change(vec![put("a", 1)]);
+        drop(take);
+        assert_eq!(sink.take().await.changes.len(), 1);
+        assert!(futures::poll!(Box::pin(sink.take())).is_pending(), "what was taken does not come again");
+    }
+
+    #[tokio::test]
+    async fn the_first_end_counts() {
+        let sink = Sink::new();
+        sink.end(Ended::Failed(Error::unavailable("first")));
+        sink.end(Ended::Overtaken);
+        let ended = sink.take().await.ended;
+        assert!(matches!(ended, Some(Ended::Failed(error)) if error.context() == "first"));
+    }
 }

@@ -195,3 +195,161 @@ impl Table {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::super::Taken;
+    use super::*;
+
+    fn key(name: &str) -> Range {
+        Range::Key(name.as_bytes().into())
+    }
+
+    fn service(name: &str) -> Range {
+        Range::Prefix(name.as_bytes().into())
+    }
+
+    fn taken(sink: &Sink) -> Option<Taken> {
+        sink.take().now_or_never()
+    }
+
+    fn put(name: &str) -> Vec<Change> {
+        vec![Change::Put { key: name.as_bytes().into(), mod_revision: 1, lease: 0, value: Vec::new() }]
+    }
+
+    /// A table, and a watch in it that has begun as number `watch`.
+    fn begun(table: &Arc<Table>, range: Range, watch: WatchId) -> (Arc<Sink>, Subscription) {
+        let sink = Sink::new();
+        let subscription = table.insert(range, sink.clone());
+        let (id, _) = table.next().unwrap();
+        table.begun(id, watch);
+        assert_eq!(taken(&sink).unwrap().begun.len(), 1);
+        (sink, subscription)
+    }
+
+    #[test]
+    fn services_are_asked_for_before_keys_and_each_only_once() {
+        let table = Arc::new(Table::default());
+        let sink = Sink::new();
+        let _held: Vec<_> = [key("k1"), service("s1"), key("k2"), service("s2")]
+            .into_iter()
+            .map(|range| table.insert(range, sink.clone()))
+            .collect();
+        let order: Vec<_> =
+            std::iter::from_fn(|| table.next()).map(|(_, range)| range.start().to_vec()).collect();
+        assert_eq!(order, [b"s1", b"s2", b"k1", b"k2"]);
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_is_not_asked_for() {
+        let table = Arc::new(Table::default());
+        let first = table.insert(service("a"), Sink::new());
+        let _second = table.insert(service("b"), Sink::new());
+        drop(first);
+        assert_eq!(&**table.next().unwrap().1.start(), b"b");
+        assert!(table.next().is_none() && table.take_orphans(0).is_empty());
+    }
+
+    #[test]
+    fn a_watch_that_nobody_reads_any_more_is_let_go_before_and_after_it_begins() {
+        let table = Arc::new(Table::default());
+        let (sink, subscription) = begun(&table, service("a"), (0, 5));
+        drop(subscription);
+        assert_eq!(table.take_orphans(0), [5]);
+        table.change((0, 5), put("a1"));
+        assert!(taken(&sink).is_none() && !table.has_watches(0));
+
+        let subscription = table.insert(service("b"), Sink::new());
+        let (id, _) = table.next().unwrap();
+        drop(subscription);
+        table.begun(id, (0, 6));
+        assert_eq!(table.take_orphans(0), [6]);
+        assert!(table.take_orphans(0).is_empty() && !table.has_watches(0));
+    }
+
+    #[test]
+    fn who_makes_or_drops_a_subscription_wakes_every_stream() {
+        let table = Arc::new(Table::default());
+        let mut streams = [table.changes(), table.changes()];
+        let woken = |streams: &mut [watch::Receiver<()>]| {
+            streams.iter_mut().all(|changes| changes.changed().now_or_never().is_some())
+        };
+        let subscription = table.insert(service("a"), Sink::new());
+        assert!(woken(&mut streams) && !woken(&mut streams));
+        drop(subscription);
+        assert!(woken(&mut streams));
+    }
+
+    #[test]
+    fn a_watch_that_is_refused_for_want_of_a_login_is_asked_for_first_and_only_once_more() {
+        let table = Arc::new(Table::default());
+        let _held = [table.insert(service("a"), Sink::new()), table.insert(service("b"), Sink::new())];
+        let (refused, _) = table.next().unwrap();
+        assert!(table.ask_again(refused));
+        assert_eq!(table.next().unwrap().0, refused);
+        assert!(!table.ask_again(refused), "twice");
+        assert!(!table.ask_again(99), "nobody");
+        assert_eq!(&**table.next().unwrap().1.start(), b"b");
+    }
+
+    #[test]
+    fn streams_have_numbers_of_their_own_for_their_watches() {
+        let table = Arc::new(Table::default());
+        let (old, _held) = begun(&table, service("a"), (0, 1));
+        let (new, also) = begun(&table, service("b"), (1, 1));
+        table.change((1, 1), put("b1"));
+        table.progress(1, Instant::now());
+        assert!(taken(&old).is_none());
+        assert_eq!(taken(&new).unwrap().changes.len(), 1);
+        drop(also);
+        assert!(table.take_orphans(0).is_empty() && table.take_orphans(1) == [1]);
+        assert!(table.has_watches(0) && !table.has_watches(1));
+    }
+
+    #[test]
+    fn each_watch_has_its_own_changes_and_its_own_end() {
+        let table = Arc::new(Table::default());
+        let (one, _held) = begun(&table, service("a"), (0, 5));
+        let (other, _also) = begun(&table, service("b"), (0, 6));
+        table.change((0, 5), put("a1"));
+        assert_eq!(taken(&one).unwrap().changes.len(), 1);
+        assert!(taken(&other).is_none());
+        table.end_watch((0, 5), Ended::Overtaken);
+        assert!(matches!(taken(&one).unwrap().ended, Some(Ended::Overtaken)));
+        assert!(taken(&other).is_none() && table.has_watches(0));
+        // Numbers that mean nothing here.
+        table.end_watch((0, 7), Ended::Overtaken);
+        table.change((0, 7), put("a1"));
+        assert!(taken(&one).is_none() && taken(&other).is_none());
+    }
+
+    #[test]
+    fn progress_is_of_watches_that_have_begun() {
+        let table = Arc::new(Table::default());
+        let (begun, _held) = begun(&table, service("a"), (0, 5));
+        let waiting = Sink::new();
+        let _also = table.insert(service("b"), waiting.clone());
+        let asked_at = Instant::now();
+        table.progress(0, asked_at);
+        assert_eq!(taken(&begun).unwrap().progress, Some(asked_at));
+        assert!(taken(&waiting).is_none());
+    }
+
+    #[test]
+    fn when_the_stream_breaks_it_breaks_for_all_and_for_who_comes_later() {
+        let table = Arc::new(Table::default());
+        let (begun, _held) = begun(&table, service("a"), (0, 5));
+        let waiting = Sink::new();
+        let _also = table.insert(service("b"), waiting.clone());
+        table.end_all(&Error::unavailable("first"));
+        table.end_all(&Error::unavailable("second"));
+        let later = Sink::new();
+        let _more = table.insert(key("c"), later.clone());
+        for sink in [begun, waiting, later] {
+            let ended = taken(&sink).unwrap().ended;
+            assert!(matches!(ended, Some(Ended::Failed(error)) if error.context() == "first"));
+        }
+    }
+}
