@@ -14,6 +14,7 @@ pub mod pki;
 mod pool;
 mod process;
 pub mod proxy;
+pub mod rounds;
 mod server;
 
 pub use address::Address;

@@ -1,0 +1,196 @@
+//! One registry, its owners and its views, round after round.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callsign_core::{InstanceId, Result, ServiceKey, Ttl};
+use callsign_etcd::EtcdConfig;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::book::Book;
+use super::plan::{Act, IDS, PROCESSES, Round};
+use super::process::{Leave, Process};
+use super::trouble::Trouble;
+use super::watcher::Watcher;
+use super::ways::Ways;
+use super::{GONE, Outcome, SETTLED, TTL};
+use crate::etcd::{Etcd, Options, PREFIX};
+
+const VIEWS: usize = 3;
+/// Who leaves or is lost leaves at least so many behind: an empty set would hide what is missing from it.
+const AT_LEAST: usize = 8;
+/// How much longer than promised something may take before it is given up: late is worth telling from never.
+const PATIENCE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(20);
+
+pub(super) struct World {
+    etcd: Arc<Etcd>,
+    ways: Arc<Ways>,
+    service: ServiceKey,
+    pub(super) book: Book,
+    processes: Vec<Option<Process>>,
+    watchers: Vec<Watcher>,
+}
+
+impl World {
+    /// Everybody is registered, and every view shows them.
+    pub(super) async fn begin(options: Options) -> Result<Self> {
+        let etcd = Etcd::start(options).await?;
+        let ways = Ways::open(&etcd)?;
+        let mut world = Self {
+            etcd,
+            ways,
+            service: ServiceKey::new("orders")?,
+            book: Book::new(),
+            processes: (0..PROCESSES).map(|_| None).collect(),
+            watchers: Vec::new(),
+        };
+        for number in 0..VIEWS {
+            let backend = backend(world.ways.for_views())?;
+            let watcher = Watcher::start(format!("view {number}"), backend, &world.service, &world.book)?;
+            world.watchers.push(watcher);
+        }
+        for id in 0..IDS {
+            world.act(Act::Touch { id, weight: 100 }).await?;
+        }
+        world.settled().await.map_err(callsign_core::Error::unavailable)?;
+        Ok(world)
+    }
+
+    /// Something happens, and is over; all is well again; somebody dies, and is gone.
+    pub(super) async fn live_through(&mut self, round: &Round) -> Result<Outcome> {
+        let mut outcome = Outcome { what: round.to_string(), settled: None, gone: None, complaint: None };
+        for act in &round.before {
+            self.act(*act).await?;
+        }
+        let trouble = Trouble::make(&round.fault, &self.etcd, &self.ways).await?;
+        let begin = Instant::now();
+        for (at, act) in &round.acts {
+            sleep_until(begin + *at).await;
+            self.act(*act).await?;
+        }
+        sleep_until(begin + round.lasts).await;
+        trouble.heal().await?;
+        match self.settled().await {
+            Ok(after) => outcome.settled = Some(after),
+            Err(complaint) => {
+                outcome.complaint = Some(complaint);
+                return Ok(outcome);
+            }
+        }
+        match self.die(round.victim).await? {
+            Ok(after) => outcome.gone = after,
+            Err(complaint) => outcome.complaint = Some(complaint),
+        }
+        Ok(outcome)
+    }
+
+    async fn act(&mut self, act: Act) -> Result<()> {
+        let live: usize = self.processes.iter().flatten().map(Process::count).sum();
+        match act {
+            Act::Touch { id, weight } => self.touch(id, weight).await,
+            Act::Crash { process } => {
+                let lost = self.processes[process].as_ref().map_or(0, Process::count);
+                if live - lost < AT_LEAST { Ok(()) } else { self.crash(process).await.map(drop) }
+            }
+            _ if live <= AT_LEAST => Ok(()),
+            Act::Drain { id, notice } => self.leave(id, Leave::Drain(notice)),
+            Act::Deregister { id } => self.leave(id, Leave::Deregister),
+            Act::Drop { id } => {
+                let name = name(id)?;
+                if let Some(process) = self.processes[id % PROCESSES].as_mut() {
+                    process.let_go(&name);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn touch(&mut self, id: usize, weight: u16) -> Result<()> {
+        let name = name(id)?;
+        let process = match &mut self.processes[id % PROCESSES] {
+            Some(process) => process,
+            none => {
+                let backend = backend(self.ways.for_owners())?;
+                none.insert(Process::start(backend, Ttl::new(TTL)?, &self.book)?)
+            }
+        };
+        if process.owns(&name) {
+            process.update(&name, weight)
+        } else if self.book.is_running(&name) {
+            // One owner at a time: who leaves still runs.
+            Ok(())
+        } else {
+            process.register(&self.service, &name, weight).await
+        }
+    }
+
+    fn leave(&mut self, id: usize, how: Leave) -> Result<()> {
+        match &mut self.processes[id % PROCESSES] {
+            Some(process) => process.leave(&name(id)?, how),
+            None => Ok(()),
+        }
+    }
+
+    /// What it had registered.
+    async fn crash(&mut self, process: usize) -> Result<Vec<InstanceId>> {
+        let Some(process) = self.processes[process].take() else { return Ok(Vec::new()) };
+        let ids = process.ids().cloned().collect();
+        process.crash().await?;
+        Ok(ids)
+    }
+
+    /// Waits until every registration is as it is wanted, and every view shows exactly that. How long it took, or what
+    /// is wrong.
+    async fn settled(&self) -> Result<Duration, String> {
+        let begin = Instant::now();
+        loop {
+            let wrong = match self.well() {
+                Ok(()) if begin.elapsed() <= SETTLED => return Ok(begin.elapsed()),
+                Ok(()) => return Err(format!("all is well only after {:.1?}", begin.elapsed())),
+                Err(wrong) => wrong,
+            };
+            if begin.elapsed() > SETTLED + PATIENCE {
+                return Err(format!("after {:.1?} {wrong}", begin.elapsed()));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn well(&self) -> Result<(), String> {
+        let mut expected = BTreeMap::new();
+        for process in self.processes.iter().flatten() {
+            expected.extend(process.settled()?);
+        }
+        match self.book.under_way() {
+            0 => self.watchers.iter().try_for_each(|watcher| watcher.agrees(&expected)),
+            count => Err(format!("{count} changes have not ended")),
+        }
+    }
+
+    /// A process crashes. How long its instances were shown, if it had any; or that they still are.
+    async fn die(&mut self, process: usize) -> Result<Result<Option<Duration>, String>> {
+        let ids = self.crash(process).await?;
+        if ids.is_empty() {
+            return Ok(Ok(None));
+        }
+        let begin = Instant::now();
+        while self.watchers.iter().any(|watcher| watcher.shows_any_of(&ids)) {
+            if begin.elapsed() > GONE + PATIENCE {
+                return Ok(Err(format!("a ghost is shown for {:.1?}", begin.elapsed())));
+            }
+            sleep(POLL).await;
+        }
+        let gone = begin.elapsed();
+        Ok(if gone <= GONE { Ok(Some(gone)) } else { Err(format!("a ghost was shown for {gone:.1?}")) })
+    }
+}
+
+fn backend(endpoints: Vec<String>) -> Result<callsign_etcd::Etcd> {
+    callsign_etcd::Etcd::new(&EtcdConfig::default().with_endpoints(endpoints).with_prefix(PREFIX), "etcd")
+}
+
+fn name(id: usize) -> Result<InstanceId> {
+    InstanceId::new(format!("i-{id:02}"))
+}
