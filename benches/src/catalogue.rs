@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::measure::Measured;
-use crate::{disk, etcd, memory, pick, reads, view};
+use crate::{disk, etcd, faults, memory, pick, reads, view};
 
 /// Measures that are taken together.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { names: &["etcd.leader_killed_live"], run: etcd::members::leader_killed_live },
     Group { names: &["etcd.member_frozen_live"], run: etcd::members::frozen_live },
     Group { names: &["etcd.back_after_outage"], run: etcd::outages::back_after_outage },
+    Group { names: &["faults.violations", "faults.settled", "faults.gone"], run: faults::rounds },
 ];
 
 /// All names.

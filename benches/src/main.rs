@@ -13,6 +13,7 @@ mod catalogue;
 mod clock;
 mod disk;
 mod etcd;
+mod faults;
 mod heap;
 mod machine;
 mod measure;
