@@ -81,7 +81,9 @@ const fn row(
 
 const CLIENT_CERTIFICATE: &str =
     "if this member asks for a client's certificate, set `tls.cert_file` and `tls.key_file`";
-const ONLY_TLS: &str = "if this member speaks TLS only, write its endpoint as `https://`";
+const HUNG_UP: &str = "is this etcd? if it speaks TLS only, write its endpoint as `https://`";
+const HUNG_UP_ON_TLS: &str = "if this member asks for a client's certificate, set `tls.cert_file` and `tls.key_file`; if \
+    it speaks no TLS, write its endpoint as `http://`";
 const DATABASE_FULL: &str = "database space exceeded";
 
 const TABLE: &[Row] = {
@@ -166,6 +168,8 @@ const TABLE: &[Row] = {
             Not,
             "name whoever has signed it in `tls.ca_file`",
         ),
+        // Somebody of the same name has.
+        row("BadSignature", Misconfigured, ConfigInvalid, Not, "name whoever has signed it in `tls.ca_file`"),
         row("certificate expired", Misconfigured, ConfigInvalid, Not, "renew the server's certificate"),
         row("invalid peer certificate", Misconfigured, ConfigInvalid, Not, ""),
         row("received fatal alert", Misconfigured, ConfigInvalid, Not, CLIENT_CERTIFICATE),
@@ -208,7 +212,7 @@ pub(crate) fn judge(error: etcd_client::Error, call: &Call<'_>) -> Failure {
 pub(crate) fn judge_first(error: etcd_client::Error, call: &Call<'_>) -> Failure {
     let mut meaning = meaning_of(&error);
     if meaning.is_hung_up() {
-        meaning.advice = if call.endpoint.starts_with("https") { CLIENT_CERTIFICATE } else { ONLY_TLS };
+        meaning.advice = if call.endpoint.starts_with("https") { HUNG_UP_ON_TLS } else { HUNG_UP };
     }
     meaning.into_failure(call).caused_by(error)
 }
@@ -565,7 +569,7 @@ mod tests {
         let hung_up = || status(Code::Cancelled, "operation was canceled", Some("connection closed"));
         let first = |endpoint| judge_first(hung_up(), &Call { endpoint, ..WRITE }).error.to_string();
         assert!(first("http://h:1").ends_with(
-            "connection closed; if this member speaks TLS only, write its endpoint as `https://`"
+            "connection closed; is this etcd? if it speaks TLS only, write its endpoint as `https://`"
         ));
         assert!(first("https://h:1").contains("set `tls.cert_file` and `tls.key_file`"));
         assert!(judge(hung_up(), &WRITE).error.to_string().ends_with("connection closed"));

@@ -129,8 +129,9 @@ impl Session {
         };
         let limit = self.shared.settings.op_timeout;
         timeout(limit, self.wait_for(decided)).await.unwrap_or_else(|_| {
-            let limit = humantime::format_duration(limit);
-            Err(Error::unavailable(format!("no member of the cluster can be reached within {limit}")))
+            let (limit, endpoints) =
+                (humantime::format_duration(limit), self.settings().endpoints.join(", "));
+            Err(Error::timeout(format!("cannot connect at {endpoints}: no answer within {limit}")))
         })
     }
 
