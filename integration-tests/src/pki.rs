@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use callsign_core::{Error, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, PKCS_RSA_SHA256, SanType,
+    KeyUsagePurpose, PKCS_RSA_SHA256, SanType, date_time_ymd,
 };
 
 /// A certificate authority with a folder for what it signs. All files are PEM.
@@ -48,7 +48,28 @@ impl Authority {
     /// # Errors
     /// As [`create`](Self::create).
     pub fn server(&self, name: &str, addresses: impl IntoIterator<Item = Ipv4Addr>) -> Result<Pair> {
-        self.sign(name, addresses.into_iter().map(|ip| SanType::IpAddress(ip.into())).collect())
+        self.sign(name, at(addresses))
+    }
+
+    /// The same for a time that is over.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn expired(&self, name: &str, addresses: impl IntoIterator<Item = Ipv4Addr>) -> Result<Pair> {
+        let mut params = at(addresses);
+        (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+        self.sign(name, params)
+    }
+
+    /// A certificate for the server of this host name, wherever it is, in files that begin with `name`.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create); also for what is no host name.
+    pub fn named(&self, name: &str, host: &str) -> Result<Pair> {
+        let host = host.try_into().map_err(|error| failed(name, error))?;
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::DnsName(host)];
+        self.sign(name, params)
     }
 
     /// A certificate for a client with the common name `name`, in files that begin with it.
@@ -56,13 +77,11 @@ impl Authority {
     /// # Errors
     /// As [`create`](Self::create).
     pub fn client(&self, name: &str) -> Result<Pair> {
-        self.sign(name, Vec::new())
+        self.sign(name, CertificateParams::default())
     }
 
-    fn sign(&self, name: &str, subjects: Vec<SanType>) -> Result<Pair> {
-        let mut params = CertificateParams::default();
+    fn sign(&self, name: &str, mut params: CertificateParams) -> Result<Pair> {
         params.distinguished_name.push(DnType::CommonName, name);
-        params.subject_alt_names = subjects;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         // Both, as some servers are clients of their own.
         params.extended_key_usages =
@@ -86,6 +105,12 @@ impl std::fmt::Debug for Authority {
 pub fn rsa(folder: &Path, name: &str) -> Result<Pair> {
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256).map_err(|error| failed(name, error))?;
     pair(folder, name, &key.public_key_pem(), &key)
+}
+
+fn at(addresses: impl IntoIterator<Item = Ipv4Addr>) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = addresses.into_iter().map(|ip| SanType::IpAddress(ip.into())).collect();
+    params
 }
 
 fn issuer() -> std::result::Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {

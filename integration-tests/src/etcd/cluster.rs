@@ -13,6 +13,7 @@ use super::access::Logins;
 use super::keys::Keys;
 use super::raw::{self, Login};
 use super::{Member, Options};
+use crate::pki::{Authority, Pair};
 use crate::{Address, Pooled};
 
 /// How long a start may take, on a machine that has a lot to do.
@@ -79,6 +80,22 @@ impl Etcd {
     #[must_use]
     pub fn tls(&self) -> Option<callsign_core::config::Tls> {
         self.keys.tls()
+    }
+
+    /// Who has signed the members' certificate, where they have one.
+    #[must_use]
+    pub fn authority(&self) -> Option<&Authority> {
+        self.keys.authority()
+    }
+
+    /// Has the members show another certificate to whoever connects from now on. For good: no other test should get
+    /// this etcd.
+    ///
+    /// # Errors
+    /// `Unsupported` without TLS; `Unexpected` when files cannot be copied.
+    pub fn show_certificate(&self, pair: &Pair) -> Result<()> {
+        // etcd reads its files with each handshake.
+        self.keys.replace_server(pair)
     }
 
     /// Who may write below [`PREFIX`](super::PREFIX) in the namespaces that begin with

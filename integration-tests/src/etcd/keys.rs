@@ -1,9 +1,10 @@
 //! The files that an etcd and its clients need for TLS and tokens.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use callsign_core::Result;
+use callsign_core::{Error, Result};
 
 use super::options::{Options, Tls, Tokens};
 use crate::pki::{self, Authority, Pair};
@@ -35,6 +36,22 @@ impl Keys {
             _ => None,
         };
         Ok(Self { tls, client, tokens })
+    }
+
+    /// Who has signed the server's certificate.
+    pub(super) fn authority(&self) -> Option<&Authority> {
+        self.tls.as_ref().map(|(authority, _)| authority)
+    }
+
+    /// Puts another certificate where the server's is.
+    pub(super) fn replace_server(&self, with: &Pair) -> Result<()> {
+        let Some((_, server)) = &self.tls else { return Err(Error::unsupported("this etcd talks no TLS")) };
+        for (from, to) in [(&with.key, &server.key), (&with.cert, &server.cert)] {
+            fs::copy(from, to).map_err(|error| {
+                Error::unexpected(format!("cannot write {}", to.display())).with_source(error)
+            })?;
+        }
+        Ok(())
     }
 
     /// The server's arguments.
