@@ -3,7 +3,7 @@
 use callsign_testkit::Subject;
 
 use crate::setup::{Setup, prove};
-use crate::{cluster, endpoints, history, limits, logins, network, outages, ownership};
+use crate::{bad_input, cluster, endpoints, history, limits, logins, network, outages, ownership, tls};
 
 /// What holds in every set-up.
 #[rustfmt::skip]
@@ -50,6 +50,22 @@ pub(crate) fn single(subject: Subject, setup: &Setup) -> Subject {
             "A request over the server's own limit is refused by that limit's name, and the session goes on.";
         endpoints::dead_endpoint_in_the_list_costs_no_call,
             "With a dead endpoint in the list none of 200 calls fails.";
+        tls::server_is_believed_with_the_right_authority_only,
+            "A server's certificate is believed if the right authority has signed it; a refusal names the key to set.";
+        tls::server_is_believed_under_its_own_name_only,
+            "A server is believed under a name in its certificate; a refusal names the key to set.";
+        tls::server_with_an_expired_certificate_is_not_believed,
+            "An expired certificate is refused by that name, and a renewed one counts at once.";
+        tls::client_has_to_show_a_certificate_where_one_is_asked_for,
+            "A server that asks for a client's certificate refuses who has none, with a hint at the keys to set.";
+        tls::plain_server_is_not_asked_for_a_certificate,
+            "A server without TLS refuses who wants it, with a hint at the scheme.";
+        bad_input::what_is_no_etcd_is_told_in_time,
+            "Nobody, a web server, one that says nothing and one that hangs up are told from etcd, in time and by name.";
+        bad_input::logins_that_do_not_fit_are_told_and_disturb_nobody,
+            "A wrong password, user or namespace is refused with what to change, and nobody else hears of it.";
+        bad_input::login_that_nobody_asked_for_is_told,
+            "A login at an etcd without users is refused with what to leave out.";
         endpoints::two_clusters_behind_one_list_are_never_mixed,
             "Two clusters behind one list of endpoints are never mixed: the other is a new epoch, when the first is gone.";
     )

@@ -1,5 +1,6 @@
 //! The etcd backend keeps its promises on real servers: each version in each set-up.
 
+mod bad_input;
 mod cases;
 mod cluster;
 mod endpoints;
@@ -9,9 +10,11 @@ mod logins;
 mod network;
 mod outages;
 mod ownership;
+mod program;
 mod raw;
 mod setup;
 mod stage;
+mod tls;
 
 use std::process::ExitCode;
 use std::time::Duration;
