@@ -62,6 +62,7 @@ async fn swallow(client: &mut TcpStream, view: &mut View) -> Result<(), Broken> 
     let mut buffer = vec![0; CHUNK];
     while view.mode() == Mode::HalfOpen {
         tokio::select! {
+            biased;
             () = view.changed() => {}
             read = client.read(&mut buffer) => if read? == 0 { return Ok(()) },
         }
@@ -107,7 +108,9 @@ impl Pump {
             }
             let reads = !self.ended && (flow == Flow::Swallow || (passes && self.kept_bytes < KEPT));
             let writes = passes && !self.kept.is_empty();
+            // In this order: what is said after a change is treated as the change says.
             tokio::select! {
+                biased;
                 () = self.view.changed() => {}
                 written = write_when_due(&mut to, self.kept.front()), if writes => self.written(written?),
                 read = from.read(&mut buffer), if reads => self.read(&buffer[..read?], flow),
