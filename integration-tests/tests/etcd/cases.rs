@@ -3,7 +3,10 @@
 use callsign_testkit::Subject;
 
 use crate::setup::{Setup, prove};
-use crate::{bad_input, cluster, endpoints, history, limits, logins, network, outages, ownership, tls};
+use crate::{
+    bad_input, cluster, endpoints, history, limits, logins, network, outages, ownership, processes, scale,
+    secrets, tls,
+};
 
 /// What holds in every set-up.
 #[rustfmt::skip]
@@ -19,6 +22,8 @@ pub(crate) fn everywhere(subject: Subject, setup: &Setup) -> Subject {
             "A registry whose revisions fall begins a new epoch: it is told, everybody registers again, and watches hear of it.";
         ownership::record_that_somebody_takes_or_overwrites_is_repaired,
             "A record that is deleted, overwritten, detached from its lease, or loses its lease is lost and registered again.";
+        processes::process_that_stood_still_for_longer_than_its_ttl_registers_again,
+            "A process that was stopped for longer than its ttl registers again when it goes on, and is not missed if it answers.";
     )
 }
 
@@ -50,6 +55,12 @@ pub(crate) fn single(subject: Subject, setup: &Setup) -> Subject {
             "A request over the server's own limit is refused by that limit's name, and the session goes on.";
         endpoints::dead_endpoint_in_the_list_costs_no_call,
             "With a dead endpoint in the list none of 200 calls fails.";
+        scale::hundred_thousand_records_are_listed_and_followed,
+            "A service of 100 000 records is listed and followed.";
+        scale::ten_thousand_registrations_of_one_process_are_made_and_kept,
+            "10 000 registrations of one process are made within ten times their target, kept, and taken back.";
+        secrets::password_is_in_nothing_that_is_said,
+            "No password is in anything that is shown, told or traced, by us or by the crates below.";
         tls::server_is_believed_with_the_right_authority_only,
             "A server's certificate is believed if the right authority has signed it; a refusal names the key to set.";
         tls::server_is_believed_under_its_own_name_only,

@@ -10,8 +10,11 @@ mod logins;
 mod network;
 mod outages;
 mod ownership;
+mod processes;
 mod program;
 mod raw;
+mod scale;
+mod secrets;
 mod setup;
 mod stage;
 mod tls;
@@ -65,6 +68,10 @@ fn subjects(pool: &Pool<Etcd>, version: Version) -> [Subject; 4] {
 }
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == processes::OWN) {
+        return arguments.next().map_or(ExitCode::FAILURE, |file| processes::own(file.as_ref()));
+    }
     let pool = Pool::new();
     let versions = [Version::V3_4, Version::V3_5];
     let mut subjects: Vec<Subject> =

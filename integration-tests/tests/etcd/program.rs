@@ -1,5 +1,6 @@
 //! A program and its configuration file: what it hears when that does not fit its registry.
 
+use std::path::Path;
 use std::time::Duration;
 
 use callsign::{Callsign, RegisterOptions};
@@ -85,12 +86,18 @@ impl Configured {
         )
     }
 
+    /// Writes the configuration file.
+    pub(crate) fn write(&self, file: &Path) -> CaseResult {
+        std::fs::write(file, self.toml())
+            .map_err(|error| Stop::failed(format!("no configuration file: {error}")))
+    }
+
     /// The program's handle.
     pub(crate) fn load(&self) -> CaseResult<Callsign> {
         let failed = |error: std::io::Error| Stop::failed(format!("no configuration file: {error}"));
         let folder = tempfile::tempdir().map_err(failed)?;
         let file = folder.path().join("callsign.toml");
-        std::fs::write(&file, self.toml()).map_err(failed)?;
+        self.write(&file)?;
         let nothing: [(&str, &str); 0] = [];
         Ok(Callsign::builder().file(file).environment(nothing).build()?)
     }

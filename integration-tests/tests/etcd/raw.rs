@@ -5,8 +5,13 @@ use std::time::Duration;
 use callsign_core::InstanceKey;
 use callsign_integration_tests::etcd::PREFIX;
 use callsign_testkit::suite::{CaseResult, Stop};
-use etcd_client::{Client, DeleteOptions, EventType, GetOptions, KeyValue, PutOptions, WatchOptions};
+use etcd_client::{
+    Client, DeleteOptions, EventType, GetOptions, KeyValue, PutOptions, Txn, TxnOp, WatchOptions,
+};
 use tokio::time::timeout;
+
+/// How many operations etcd takes at a time.
+const AT_A_TIME: usize = 128;
 
 /// A plain client of one member.
 pub(crate) struct Raw(Client);
@@ -46,6 +51,16 @@ impl Raw {
     ) -> CaseResult<i64> {
         let put = self.0.put(key, value, None::<PutOptions>).await.map_err(stop)?;
         Ok(put.header().map_or(0, etcd_client::ResponseHeader::revision))
+    }
+
+    /// Puts many without a lease.
+    pub(crate) async fn put_all(&mut self, pairs: &[(Vec<u8>, Vec<u8>)]) -> CaseResult {
+        for some in pairs.chunks(AT_A_TIME) {
+            let puts: Vec<_> =
+                some.iter().map(|(key, value)| TxnOp::put(key.clone(), value.clone(), None)).collect();
+            self.0.txn(Txn::new().and_then(puts)).await.map_err(stop)?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn delete(&mut self, key: impl Into<Vec<u8>>) -> CaseResult {
