@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use callsign_core::config::TlsMaterial;
@@ -14,7 +15,7 @@ use etcd_client::{
     LeaseTimeToLiveOptions, ResponseHeader, TlsOptions, Txn, TxnResponse,
 };
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::config::Settings;
 use crate::error::{Call, Failure, Verdict, judge, judge_first, timed_out};
@@ -23,6 +24,7 @@ use crate::watch::Watches;
 
 /// Listings of many large values come in one message; the crate takes 4 MiB unless told.
 const MESSAGE_SIZE: usize = 64 * 1024 * 1024;
+const QUIET: Duration = Duration::from_secs(1);
 
 pub(crate) struct Connection {
     /// Each connection of a session has another one.
@@ -34,6 +36,8 @@ pub(crate) struct Connection {
     watches: Watches,
     op_timeout: Duration,
     lost: watch::Sender<Option<Error>>,
+    /// When it last answered.
+    heard_at: Mutex<Instant>,
 }
 
 /// What a call is about, for errors.
@@ -98,6 +102,7 @@ impl Connection {
             watches,
             op_timeout: limit,
             lost,
+            heard_at: Mutex::new(Instant::now()),
         })
     }
 
@@ -160,13 +165,22 @@ impl Connection {
             }
         };
         let logins = self.login.count();
-        match once().await {
+        let answer = match once().await {
             Err(failure) if failure.verdict == Verdict::RefreshToken => {
                 self.login.again(logins, failure, &call, self.op_timeout).await?;
                 once().await
             }
             answer => answer,
+        };
+        if answer.is_ok() {
+            *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
+        answer
+    }
+
+    /// Whether the member has not answered lately. What may take long is then asked only after something short.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.heard_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > QUIET
     }
 
     pub(crate) async fn get(
