@@ -8,6 +8,7 @@ use callsign_core::{Error, Result, async_trait};
 use etcd_client::Client;
 use futures::future::try_join_all;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 use super::access::Logins;
 use super::keys::Keys;
@@ -18,6 +19,10 @@ use crate::{Address, Pooled};
 
 /// How long a start may take, on a machine that has a lot to do.
 const START: Duration = Duration::from_secs(40);
+/// How long there may be no leader, on such a machine.
+const ELECTIONS: Duration = Duration::from_secs(20);
+/// Between two questions who leads.
+const POLL: Duration = Duration::from_millis(50);
 
 /// A running etcd of one member or several. Dropping it ends all of it.
 #[derive(Debug)]
@@ -137,19 +142,29 @@ impl Etcd {
         Err(last)
     }
 
-    /// The number of the member that leads.
+    /// The number of the member that leads. Waits for the end of an election.
     ///
     /// # Errors
-    /// `Unavailable` when none does.
+    /// `Unavailable` when none does within 20 s.
     pub async fn leader(&self) -> Result<usize> {
-        for number in 0..self.members.len() {
-            let Ok(mut client) = self.raw_at(number).await else { continue };
-            let Ok(status) = client.status().await else { continue };
-            if status.leader() != 0 && status.header().is_some_and(|own| own.member_id() == status.leader()) {
-                return Ok(number);
+        let until = Instant::now() + ELECTIONS;
+        loop {
+            for number in 0..self.members.len() {
+                if self.leads(number).await {
+                    return Ok(number);
+                }
             }
+            if Instant::now() >= until {
+                return Err(Error::unavailable(format!("no member leads within {ELECTIONS:?}")));
+            }
+            sleep(POLL).await;
         }
-        Err(Error::unavailable("no member leads"))
+    }
+
+    async fn leads(&self, number: usize) -> bool {
+        let Ok(mut client) = self.raw_at(number).await else { return false };
+        let Ok(status) = client.status().await else { return false };
+        status.leader() != 0 && status.header().is_some_and(|own| own.member_id() == status.leader())
     }
 
     /// Waits until every member serves, each with a quorum behind it.
