@@ -10,13 +10,7 @@ use super::member::{Action, Key, Member, Op, Stored, Written};
 use super::shard::{Inspection, Lease, Shard, Waiter};
 
 impl<C: Caller> Ledger<C> {
-    pub(crate) fn granted(
-        &mut self,
-        id: ShardId,
-        asked_at: Instant,
-        result: Result<(i64, Duration)>,
-        now: Instant,
-    ) {
+    pub(crate) fn granted(&mut self, id: ShardId, asked_at: Instant, result: Result<(i64, Duration)>) {
         let Some(shard) = self.shards.get_mut(&id) else { return };
         match result {
             Ok((lease, ttl)) => {
@@ -29,7 +23,7 @@ impl<C: Caller> Ledger<C> {
                 self.refuse_puts(id, &error);
             }
         }
-        self.send(now);
+        self.send();
     }
 
     /// Answers every waiting put of a shard that gets no lease.
@@ -83,7 +77,7 @@ impl<C: Caller> Ledger<C> {
         self.beat_and_prove(id, now);
         self.answer_waiters(id, now);
         self.due.insert(id);
-        self.send(now);
+        self.send();
     }
 
     fn failed(&mut self, key: &Key, again: bool, error: &Error) {
@@ -198,7 +192,7 @@ impl<C: Caller> Ledger<C> {
         self.beat_and_prove(id, now);
         self.answer_waiters(id, now);
         self.due.insert(id);
-        self.send(now);
+        self.send();
     }
 
     pub(crate) fn proved(

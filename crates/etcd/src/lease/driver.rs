@@ -162,7 +162,7 @@ impl Driver {
     fn told(&mut self, done: Done) {
         let now = Instant::now();
         match done {
-            Done::Granted { shard, asked_at, result } => self.ledger.granted(shard, asked_at, result, now),
+            Done::Granted { shard, asked_at, result } => self.ledger.granted(shard, asked_at, result),
             Done::Wrote { shard, items, doubtful, result } => {
                 self.ledger.wrote(shard, items, doubtful, result, now);
             }

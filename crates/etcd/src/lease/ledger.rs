@@ -141,7 +141,7 @@ impl<C: Caller> Ledger<C> {
         }
         let shard = written.shard;
         member.renewed_at = now;
-        Ok((shard, now >= member.prove_at && !member.is_busy()))
+        Ok((shard, now >= member.prove_at))
     }
 
     pub(super) fn wait(&mut self, id: ShardId, waiter: Waiter<C>, now: Instant) {
@@ -189,16 +189,15 @@ impl<C: Caller> Ledger<C> {
 
     pub(super) fn answer_waiters(&mut self, id: ShardId, now: Instant) {
         let Some(shard) = self.shards.get_mut(&id) else { return };
-        let (ready, waiting): (Vec<_>, _) =
+        let (ready, waiting) =
             std::mem::take(&mut shard.waiters).into_iter().partition(|waiter| !waiter.beat && !waiter.proof);
         shard.waiters = waiting;
         let remaining = shard.remaining(now);
-        for waiter in ready.into_iter().filter(|waiter: &Waiter<C>| !waiter.caller.is_gone()) {
-            waiter.caller.answer(match self.members.get_mut(&waiter.key) {
-                Some(Member { written: Some(_), signal, ttl, renewed_at, .. }) => {
-                    // It has that time from now on, not from when it was asked for.
-                    *renewed_at = now;
-                    Ok(Receipt::new(remaining.min(*ttl)).with_lost(signal.clone()))
+        for waiter in ready {
+            waiter.caller.answer(match self.members.get(&waiter.key) {
+                Some(member @ Member { written: Some(_), .. }) => {
+                    let ttl = remaining.min(member.remaining(now));
+                    Ok(Receipt::new(ttl).with_lost(member.signal.clone()))
                 }
                 Some(Member { lost_cause: Some(cause), .. }) => Err(cause.clone()),
                 _ => Err(Error::not_found("the record was removed meanwhile")),
@@ -211,15 +210,11 @@ impl<C: Caller> Ledger<C> {
     fn house(&mut self, key: &Key, class: &Class) {
         let Some(member) = self.members.get(key) else { return };
         let (home, left, stands) = (member.shard, member.left, member.written.is_some());
-        let fits = |id: &ShardId| self.shards.get(id).is_some_and(|shard| shard.class == *class);
-        if fits(&home) {
+        if self.shards.get(&home).is_some_and(|shard| shard.class == *class) {
             return;
         }
-        let (id, left) = match left {
-            Some(left) if fits(&left) => (left, None),
-            None if stands => (self.room(class), Some(home)),
-            left => (self.room(class), left),
-        };
+        let id = self.room(class);
+        let left = left.or(stands.then_some(home));
         if left != Some(home) {
             self.leave(home);
         }
@@ -258,7 +253,7 @@ impl<C: Caller> Ledger<C> {
             member.queue.push_back(op);
         }
         self.make_ready(key);
-        self.send(now);
+        self.send();
     }
 
     /// Puts a member with a write that may be sent where it is sent from.
@@ -278,21 +273,15 @@ impl<C: Caller> Ledger<C> {
     }
 
     /// Sends what is ready.
-    pub(super) fn send(&mut self, now: Instant) {
+    pub(super) fn send(&mut self) {
         while let Some(id) = self.due.pop_first() {
-            self.send_from(id, now);
+            self.send_from(id);
         }
     }
 
     /// Sends what is ready, unless something is under way: what comes meanwhile goes together, next time.
-    fn send_from(&mut self, id: ShardId, now: Instant) {
+    fn send_from(&mut self, id: ShardId) {
         let Some(shard) = self.shards.get_mut(&id).filter(|shard| !shard.writing) else { return };
-        let first = shard.ready.front().and_then(|key| self.members.get(key));
-        let alone = shard.members == 1 && first.is_some_and(|member| member.written.is_none());
-        if alone && !shard.beating && shard.lease_id().is_some() && shard.remaining(now).is_zero() {
-            // It has ended by itself, and nobody is on it.
-            shard.lease = Lease::Missing;
-        }
         let lease = shard.lease_id();
         let mut items = Vec::new();
         let mut bytes = 0;

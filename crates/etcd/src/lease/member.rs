@@ -150,23 +150,18 @@ impl<C: Caller> Member<C> {
         }
     }
 
-    /// What is attached to a lease, and is no member's record.
-    pub(crate) fn stray(shard: ShardId, lease: i64, ttl: Duration, now: Instant) -> Self {
-        Self { evict: Some(lease), ..Self::new(shard, ttl, now) }
-    }
-
     pub(crate) fn is_busy(&self) -> bool {
         self.in_flight.is_some() || !self.queue.is_empty()
     }
 
-    /// Whether nobody has renewed it in time.
-    fn is_overdue(&self, now: Instant) -> bool {
-        now >= self.renewed_at + self.ttl
+    /// How long it lasts from now on without being renewed.
+    pub(crate) fn remaining(&self, now: Instant) -> Duration {
+        (self.renewed_at + self.ttl).saturating_duration_since(now)
     }
 
-    /// Whether it is to be removed, or forgotten.
-    pub(crate) fn is_unwanted(&self, now: Instant) -> bool {
-        !self.is_busy() && (self.evict.is_some() || self.is_overdue(now))
+    /// Whether nobody has renewed it in time, and nothing is written that would say otherwise.
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+        !self.is_busy() && self.remaining(now).is_zero()
     }
 
     /// A put has happened, at `mod_revision`.
@@ -199,13 +194,11 @@ impl<C: Caller> Member<C> {
 
     /// Nobody has renewed it in time: it is to be removed from its lease, so that it does not live on the renewals of
     /// others, until that succeeds.
-    pub(crate) fn evict(&mut self, now: Instant) -> Option<i64> {
-        if self.is_overdue(now) {
-            self.evict = self.evict.or(self.written.as_ref().map(|written| written.lease));
-            self.lose(Error::not_found("the record was not renewed in time"));
-            if self.evict.is_none() {
-                self.lost_cause = None;
-            }
+    pub(crate) fn evict(&mut self) -> Option<i64> {
+        self.evict = self.evict.or(self.written.as_ref().map(|written| written.lease));
+        self.lose(Error::not_found("the record was not renewed in time"));
+        if self.evict.is_none() {
+            self.lost_cause = None;
         }
         self.evict
     }

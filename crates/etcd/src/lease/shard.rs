@@ -122,6 +122,6 @@ impl<C> Shard<C> {
     /// Whether nothing is left of it: no member, and a lease that has ended by itself.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         let idle = self.members == 0 && !self.writing && !self.beating && !self.proving;
-        idle && self.lease != Lease::Asked && self.remaining(now).is_zero()
+        idle && self.remaining(now).is_zero()
     }
 }

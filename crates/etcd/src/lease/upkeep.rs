@@ -16,16 +16,16 @@ impl<C: Caller> Ledger<C> {
         let keys: Vec<_> = self
             .members
             .iter()
-            .filter(|(_, member)| member.is_unwanted(now))
+            .filter(|(_, member)| member.is_overdue(now))
             .map(|(key, _)| key.clone())
             .collect();
         for key in keys {
-            match self.members.get_mut(&key).and_then(|member| member.evict(now)) {
+            match self.members.get_mut(&key).and_then(Member::evict) {
                 Some(lease) => self.evict(&key, lease),
                 None => self.forget_if_idle(&key),
             }
         }
-        self.send(now);
+        self.send();
         self.shards.retain(|_, shard| !shard.is_over(now));
         for (id, shard) in &mut self.shards {
             if let (Lease::Granted { id: lease, .. }, Inspection::DueAt(at)) = (shard.lease, shard.inspection)
@@ -77,14 +77,14 @@ impl<C: Caller> Ledger<C> {
         let attached: BTreeSet<Key> = keys.into_iter().map(Into::into).collect();
         for key in attached {
             if !self.members.contains_key(&key) {
-                self.members.insert(key.clone(), Member::stray(id, lease, ttl, now));
+                self.members.insert(key.clone(), Member::new(id, ttl, now));
                 if let Some(shard) = self.shards.get_mut(&id) {
                     shard.members += 1;
                 }
                 self.evict(&key, lease);
             }
         }
-        self.send(now);
+        self.send();
     }
 
     /// Forgets a member that nothing is known of, wanted from or waited for.

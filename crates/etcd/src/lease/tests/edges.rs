@@ -353,7 +353,7 @@ fn large_records_go_in_transactions_that_etcd_takes() {
         let record = own(n * 2, 1);
         ledger.register(&key_of(&record), &record, vec![0; kib * 1024], Waits, now);
     }
-    ledger.granted(0, now, Ok((7, TTL)), now);
+    ledger.granted(0, now, Ok((7, TTL)));
     let mut sizes = Vec::new();
     while let Some(Output::Write { shard, items }) = ledger.take_outputs().into_iter().next_back() {
         sizes.push(items.len());

@@ -1,8 +1,10 @@
 //! The ledger without a network: one promise at a time, and random schedules.
 
 mod callers;
+mod desk;
 mod edges;
 mod promises;
+mod races;
 mod registry;
 mod schedules;
 mod trouble;

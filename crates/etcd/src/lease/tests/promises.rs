@@ -63,7 +63,9 @@ impl World {
         if !call.gone.get() {
             self.is_true(call, &result);
             if let (Verb::Register, Ok(receipt)) = (call.verb, &result) {
-                self.wanted_at.insert(call.key.clone(), self.now);
+                // What it lasts without being renewed is what the receipt says.
+                let lasts_until = self.now + receipt.ttl;
+                self.wanted_at.insert(call.key.clone(), lasts_until - call.record.ttl.get());
                 self.signals.push((id, receipt.lost.clone()));
             }
         }

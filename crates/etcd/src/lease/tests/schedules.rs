@@ -10,7 +10,7 @@ use super::trouble::Mood;
 use super::world::{AFTERMATH, LATEST, World};
 use crate::session::Verb;
 
-const SCHEDULES: u64 = 2_000;
+const SCHEDULES: u64 = 1_500;
 const OWNERS: usize = 6;
 /// How often an owner looks after its record: three times in the shortest ttl.
 const TURN: u64 = 600;
@@ -229,6 +229,7 @@ fn schedule(seed: u64) {
     let Schedule { world, .. } = schedule;
     world.everybody_is_answered();
     assert!(world.ledger.is_empty(), "something is left: {:?}", world.ledger);
+    assert!(world.watched.is_empty(), "nobody needs these watches: {:?}", world.watched);
 }
 
 #[test]

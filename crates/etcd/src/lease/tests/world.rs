@@ -248,7 +248,7 @@ impl World {
                     }
                     reply => panic!("{reply:?}"),
                 });
-                self.ledger.granted(*shard, sent_at, result, now);
+                self.ledger.granted(*shard, sent_at, result);
             }
             Output::Write { shard, items } => {
                 let result = reply.map(outcomes);
