@@ -14,6 +14,8 @@ use crate::error::{Call, Failure, Verdict, judge, judge_cancel, timed_out};
 
 /// How often the registry is asked whether that was all. Whoever watches hears of it; the contract's bound is 10 s.
 const PROGRESS: Duration = Duration::from_secs(3);
+/// How often it is asked again until it answers: it does not answer what it is asked while a watch is behind.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long the stream may stay silent after that. With the 3 s before, a member that hangs is given up within 7 s;
 /// pings alone would take up to 9 s.
 const SILENCE: Duration = Duration::from_secs(4);
@@ -35,8 +37,10 @@ struct Stream<'a> {
     logins: u64,
     /// Its login has run out: it takes no more watches.
     outdated: bool,
-    /// When progress was last asked for.
+    /// When progress was asked for: of several times without an answer, the first.
     asked_at: Instant,
+    /// When it is asked for next.
+    ask_at: Instant,
     unanswered: bool,
 }
 
@@ -68,6 +72,7 @@ pub(super) async fn run(hub: &Hub, number: u64) -> Result<(), Failure> {
         logins,
         outdated: false,
         asked_at: Instant::now(),
+        ask_at: Instant::now() + PROGRESS,
         unanswered: false,
     };
     stream.follow(responses, changes).await
@@ -99,7 +104,7 @@ impl Stream<'_> {
                     }
                 }
                 () = changed(&mut changes) => Ok(()),
-                () = sleep_until(self.asked_at + PROGRESS), if busy && !self.unanswered => self.ask_for_progress().await,
+                () = sleep_until(self.ask_at), if busy => self.ask_for_progress().await,
                 () = sleep_until(silent_at), if busy && (self.creating.is_some() || self.unanswered) => {
                     Err(timed_out(silent_at - heard_at, &self.call()))
                 }
@@ -136,7 +141,11 @@ impl Stream<'_> {
     }
 
     async fn ask_for_progress(&mut self) -> Result<(), Failure> {
-        (self.asked_at, self.unanswered) = (Instant::now(), true);
+        let now = Instant::now();
+        if !self.unanswered {
+            (self.asked_at, self.unanswered) = (now, true);
+        }
+        self.ask_at = now + AGAIN;
         let asked = timeout(self.hub.limit, self.requests.request_progress()).await;
         self.sent(asked)
     }
@@ -165,7 +174,7 @@ impl Stream<'_> {
             return Ok(());
         }
         if response.0.events.is_empty() {
-            self.unanswered = false;
+            (self.unanswered, self.ask_at) = (false, self.asked_at + PROGRESS);
             self.hub.table.progress(self.number, self.asked_at);
             return Ok(());
         }
