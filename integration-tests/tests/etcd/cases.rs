@@ -4,8 +4,8 @@ use callsign_testkit::Subject;
 
 use crate::setup::{Setup, prove};
 use crate::{
-    bad_input, cluster, endpoints, history, limits, logins, network, outages, ownership, processes, scale,
-    secrets, tls,
+    bad_input, cluster, endpoints, history, late, limits, logins, network, outages, ownership, processes,
+    scale, secrets, tls,
 };
 
 /// What holds in every set-up.
@@ -31,14 +31,14 @@ pub(crate) fn everywhere(subject: Subject, setup: &Setup) -> Subject {
 #[rustfmt::skip]
 pub(crate) fn single(subject: Subject, setup: &Setup) -> Subject {
     prove!(subject, setup,
-        ownership::write_that_comes_late_is_not_applied_after_a_newer_one,
+        late::write_that_comes_late_is_not_applied_after_a_newer_one,
             "A write that was given up and arrives late overwrites nothing newer, and brings nothing back.";
-        ownership::newest_change_wins_after_a_freeze_and_nothing_comes_back_after_leaving,
+        late::newest_change_wins_after_a_freeze_and_nothing_comes_back_after_leaving,
             "After a freeze the newest of several changes is what is registered, and who has left stays away.";
         history::compaction_while_disconnected_is_survived,
             "A view that was cut off while the history was compacted shows what is there.";
         history::large_backlog_is_taken_without_an_endless_loop,
-            "A view that was stalled while 12 MB were written shows what is there, and stays connected.";
+            "A view that was stalled while 20 MB were written shows what is there, and stays connected.";
         network::half_open_connection_is_noticed_within_9_s,
             "A connection that takes everything and answers nothing is noticed within 9 s.";
         network::stalled_connection_is_noticed_within_9_s,

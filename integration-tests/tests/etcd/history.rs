@@ -1,5 +1,6 @@
 //! What etcd has forgotten, and what it has in store for who was slow.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use callsign_client::{Client, ServiceView, Snapshot};
@@ -12,6 +13,7 @@ use futures::future::try_join_all;
 use tokio::time::sleep;
 
 use crate::ensure;
+use crate::raw::{Raw, place};
 use crate::setup::Setup;
 use crate::stage::{RECOVERY, SOON, Stage, backend, instance, record};
 
@@ -22,7 +24,7 @@ struct Reader {
     stage: Stage,
     service: ServiceKey,
     view: ServiceView,
-    writer: std::sync::Arc<dyn Backend>,
+    writer: Arc<dyn Backend>,
 }
 
 impl Reader {
@@ -59,13 +61,30 @@ impl Reader {
     async fn shows_the_truth(&self) -> CaseResult {
         let truth = self.writer.list(&self.service, Read::Quorum).await?;
         let same = |snapshot: &Snapshot| {
-            let pairs = |instances: &[std::sync::Arc<callsign_core::Instance>]| {
+            let pairs = |instances: &[Arc<callsign_core::Instance>]| {
                 instances.iter().map(|one| (one.id().clone(), one.pair())).collect::<Vec<_>>()
             };
             snapshot.freshness.is_live() && pairs(&snapshot.instances) == pairs(&truth.instances)
         };
         shows(&self.view, RECOVERY, "what the registry lists", same).await?;
         Ok(())
+    }
+
+    /// What the keys of the instances begin with, and what the first of them would be with the next `count` seqs; `ID`
+    /// stands for its id.
+    async fn documents(&self, count: usize) -> CaseResult<(String, Vec<String>)> {
+        let id = "id-000";
+        let key = place(record(&self.service, id, 1, TTL)?.key());
+        let stored = self.stage.raw().await?.get(&key).await?;
+        let stored = stored.ok_or_else(|| Stop::failed("there is no record"))?;
+        let document = String::from_utf8_lossy(stored.value()).replace(id, "ID");
+        let prefix = String::from_utf8_lossy(&key).replace(id, "");
+        let with = |seq: usize| document.replace("\"seq\":1", &format!("\"seq\":{}", seq + 2));
+        Ok((prefix, (0..count).map(with).collect()))
+    }
+
+    async fn raws(&self, count: usize) -> CaseResult<Vec<Raw>> {
+        try_join_all((0..count).map(|_| self.stage.raw())).await
     }
 
     async fn compact(&self) -> CaseResult<i64> {
@@ -106,32 +125,43 @@ pub(crate) async fn compaction_while_disconnected_is_survived(setup: Setup) -> C
 }
 
 pub(crate) async fn large_backlog_is_taken_without_an_endless_loop(setup: Setup) -> CaseResult {
-    const COUNT: usize = 100;
-    const SIZE: usize = 10_000;
+    const IDS: usize = 100;
+    const SIZE: usize = 12_000;
+    // etcd keeps 1024 messages for a watcher that does not read, of one revision each. What it has missed beyond them
+    // comes in one message of up to 1000 revisions: here some 8 MB, twice what the native client takes unless told.
+    const WRITES: usize = 1_700;
     let reader = Reader::settle(&setup).await?;
-    reader.write(COUNT, 1, SIZE).await?;
+    reader.write(IDS, 1, SIZE).await?;
     reader.shows_the_truth().await?;
-    let proxy = reader.proxy()?;
+    let (prefix, documents) = reader.documents(WRITES).await?;
+    let (proxy, raws) = (reader.proxy()?, reader.raws(8).await?);
     let before = proxy.counts().accepted;
 
+    // For less time than it takes to give the connection up, on a machine that is fast enough.
     proxy.set(Mode::Stall).await;
-    // 100 x 10 kB x 12: more than three times what the native client takes in one message unless told.
-    for seq in 2..14 {
-        reader.write(COUNT, seq, SIZE).await?;
-    }
-    // Now etcd has nothing left but what the stalled stream has not taken.
-    sleep(Duration::from_secs(1)).await;
+    let parts = raws.into_iter().enumerate().map(|(part, mut raw)| {
+        let (prefix, documents) = (&prefix, &documents);
+        async move {
+            // Each writes to records of its own: the last of them counts.
+            for (number, document) in documents.iter().enumerate().filter(|(number, _)| number % 8 == part) {
+                let id = (number % 8) + 8 * (number / 8 % (IDS / 8));
+                raw.put(format!("{prefix}id-{id:03}"), document.replace("ID", &format!("id-{id:03}")))
+                    .await?;
+            }
+            Ok::<_, Stop>(())
+        }
+    });
+    try_join_all(parts).await?;
     proxy.set(Mode::Pass).await;
     reader.shows_the_truth().await?;
     let snapshot = reader.view.snapshot();
-    ensure!(snapshot.instances.len() == COUNT, "{}", brief(&snapshot));
+    ensure!(snapshot.instances.len() == IDS, "{}", brief(&snapshot));
 
     // It has settled: the same connection tells what comes next.
     let settled = proxy.counts().accepted;
     ensure!(settled <= before + 2, "it took {} connections", settled - before);
-    let still = |snapshot: &Snapshot| snapshot.freshness.is_live();
-    always(&reader.view, "it has settled", still, async {
-        reader.write(3, 14, SIZE).await?;
+    always(&reader.view, "it has settled", |snapshot| snapshot.freshness.is_live(), async {
+        reader.write(3, 1_000_000, SIZE).await?;
         reader.shows_the_truth().await?;
         sleep(Duration::from_secs(5)).await;
         ensure!(proxy.counts().accepted == settled, "it goes on connecting");

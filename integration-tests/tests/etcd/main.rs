@@ -5,6 +5,7 @@ mod cases;
 mod cluster;
 mod endpoints;
 mod history;
+mod late;
 mod limits;
 mod logins;
 mod network;
@@ -78,5 +79,7 @@ fn main() -> ExitCode {
         versions.into_iter().flat_map(|version| subjects(&pool, version)).collect();
     let newest = Setup::new(&pool, Options::new(Version::Sid));
     subjects.push(cases::each_version(subject("", &newest), &newest));
+    let newest = newest.with(Options::with_cluster);
+    subjects.push(cases::three(subject("-cluster", &newest), &newest));
     run_with_threads(THREADS, subjects)
 }

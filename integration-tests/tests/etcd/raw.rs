@@ -19,8 +19,8 @@ pub(crate) struct Raw(Client);
 /// One thing that has happened.
 #[derive(Debug, Clone)]
 pub(crate) enum Happened {
-    Put { value: String },
-    Deleted,
+    Put { key: String, value: String },
+    Deleted { key: String },
 }
 
 impl Raw {
@@ -97,15 +97,16 @@ impl Raw {
             }
             for event in response.events() {
                 let Some(kv) = event.kv() else { continue };
-                if kv.key() == end.as_bytes() {
+                let key = String::from_utf8_lossy(kv.key()).into_owned();
+                if key == end {
                     self.delete(end).await?;
                     return Ok(history);
                 }
                 history.push(match event.event_type() {
                     EventType::Put => {
-                        Happened::Put { value: String::from_utf8_lossy(kv.value()).into_owned() }
+                        Happened::Put { key, value: String::from_utf8_lossy(kv.value()).into_owned() }
                     }
-                    EventType::Delete => Happened::Deleted,
+                    EventType::Delete => Happened::Deleted { key },
                 });
             }
         }
