@@ -214,9 +214,13 @@ impl<C: Caller> Ledger<C> {
             return;
         }
         let id = self.room(class);
-        let left = left.or(stands.then_some(home));
+        let mut left = left.or(stands.then_some(home));
         if left != Some(home) {
             self.leave(home);
+        }
+        // Back where it stands.
+        if let Some(back) = left.take_if(|left| *left == id) {
+            self.leave(back);
         }
         if let Some(member) = self.members.get_mut(key) {
             (member.shard, member.left) = (id, left);

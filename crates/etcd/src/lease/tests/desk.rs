@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use callsign_core::{Receipt, Record, Result};
+use callsign_core::{Error, Receipt, Record, Result};
 use tokio::time::Instant;
 
 use super::super::ledger::{Item, Ledger, Outcome, Output};
@@ -82,13 +82,22 @@ impl Desk {
         })
     }
 
-    pub(super) fn grants(&mut self, lease: i64) {
-        let asked = |output: &Output| match output {
-            Output::Grant { shard, seconds } => Some((*shard, *seconds)),
+    fn asks_for_a_lease(&mut self) -> (u64, Duration) {
+        let asked = self.asks(|output| match output {
+            Output::Grant { shard, seconds } => Some((*shard, Duration::from_secs(*seconds))),
             _ => None,
-        };
-        let (shard, seconds) = self.asks(asked).expect("a lease is asked for");
-        self.ledger.granted(shard, self.now, Ok((lease, Duration::from_secs(seconds))));
+        });
+        asked.expect("a lease is asked for")
+    }
+
+    pub(super) fn grants(&mut self, lease: i64) {
+        let (shard, ttl) = self.asks_for_a_lease();
+        self.ledger.granted(shard, self.now, Ok((lease, ttl)));
+    }
+
+    pub(super) fn refuses_a_lease(&mut self) {
+        let (shard, _) = self.asks_for_a_lease();
+        self.ledger.granted(shard, self.now, Err(Error::unavailable("no")));
     }
 
     /// The write that is asked for ends so, for each of its keys.

@@ -257,6 +257,25 @@ fn a_record_that_has_moved_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_record_that_never_gets_to_another_lease_leaves_nothing_behind() {
+    let mut desk = Desk::new();
+    desk.registers(&own(0, 1), 7, 5);
+    for _ in 0..2 {
+        desk.ask(Verb::Register, &long(0, 2));
+        desk.refuses_a_lease();
+        desk.ask(Verb::Register, &own(0, 1));
+        let (shard, items) = desk.asks_to_write().unwrap();
+        assert_eq!(items[0].lease, 7);
+        desk.ledger.wrote(shard, items, false, Err(Error::unavailable("no")), desk.now);
+    }
+    desk.ask(Verb::Deregister, &own(0, 1));
+    desk.writes(|| Outcome::Applied { mod_revision: 6 });
+    desk.now += TTL;
+    desk.ledger.tick(desk.now);
+    assert!(desk.ledger.is_empty(), "{:?}", desk.ledger);
+}
+
+#[test]
 fn a_lease_that_nobody_is_on_is_used_again_while_it_lasts() {
     let mut desk = Desk::new();
     desk.registers(&own(0, 1), 7, 5);
