@@ -104,12 +104,32 @@ fn after_a_lost_lease_its_records_are_expected_to_be_gone() {
 fn a_lease_lasts_from_when_its_renewal_was_sent() {
     let mut desk = Desk::new();
     desk.registers(&own(0, 1), 7, 5);
+    desk.ask(Verb::Register, &own(2, 1));
+    desk.writes(|| Outcome::Applied { mod_revision: 6 });
     desk.now += TTL / 2;
-    desk.ask(Verb::Renew, &own(0, 1));
     let sent_at = desk.now;
+    desk.answers();
+    desk.ask(Verb::Renew, &own(0, 1));
     desk.now += TTL / 4;
+    desk.ask(Verb::Renew, &own(2, 1));
     desk.ledger.kept_alive(0, 7, sent_at, Ok(()), desk.now);
-    assert_eq!(desk.receipt().ttl, TTL / 4 * 3);
+    let lasts: Vec<_> = desk.answers().into_iter().map(|answer| answer.unwrap().ttl).collect();
+    assert_eq!(lasts, [TTL / 4 * 3; 2], "for who has joined, too");
+}
+
+#[test]
+fn who_has_moved_instead_of_being_removed_is_removed_from_where_it_is() {
+    let mut desk = Desk::new();
+    desk.registers(&own(0, 1), 7, 5);
+    desk.now += TTL;
+    desk.ledger.tick(desk.now);
+    let (shard, items) = desk.asks_to_write().unwrap();
+    desk.ledger.wrote(shard, items, false, Err(Error::unavailable("no")), desk.now);
+    desk.registers(&long(0, 2), 8, 6);
+    desk.now += TTL * 2;
+    desk.ledger.tick(desk.now);
+    let (_, items) = desk.asks_to_write().unwrap();
+    assert!(matches!(items[0].action, Action::Evict { lease: 8 }), "{items:?}");
 }
 
 #[test]
