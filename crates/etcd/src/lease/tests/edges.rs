@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::super::ledger::{Caller, Ledger, Outcome, Output};
 use super::super::member::Stored;
 use super::callers::{Call, key_of, record, value_of};
+use super::desk::Desk;
 use super::trouble::Mood;
 use super::world::{TICK, World};
 use crate::session::Verb;
@@ -331,6 +332,35 @@ fn namespaces_never_share_a_lease() {
     world.register(&own(0, 1));
     world.register(&own(1, 1));
     assert_ne!(world.lease_of(&own(0, 1)), world.lease_of(&own(1, 1)));
+}
+
+#[test]
+fn nobody_writes_for_ever_against_others_or_on_leases_that_end_at_once() {
+    for lease_ends in [false, true] {
+        let mut desk = Desk::new();
+        desk.ask(Verb::Register, &own(0, 1));
+        let mut rounds = 0;
+        let answers = loop {
+            let answers = desk.answers();
+            if !answers.is_empty() {
+                break answers;
+            }
+            rounds += 1;
+            assert!(rounds < 100, "still written");
+            if lease_ends || rounds == 1 {
+                desk.grants(rounds);
+            }
+            let (shard, items) = desk.asks_to_write().unwrap();
+            let rival = Stored { mod_revision: rounds, lease: 3, value: b"rival".to_vec(), pair: Pair::NONE };
+            let result = if lease_ends {
+                Err(Error::not_found("requested lease not found"))
+            } else {
+                Ok(vec![Outcome::Refused(Some(rival))])
+            };
+            desk.ledger.wrote(shard, items, false, result, desk.now);
+        };
+        assert!(answers[0].is_err() && desk.asks_to_write().is_none(), "{answers:?}");
+    }
 }
 
 /// A caller that waits and is not listened to.
