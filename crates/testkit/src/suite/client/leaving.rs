@@ -298,7 +298,8 @@ pub(super) async fn closing_a_client_deregisters_and_ends_its_streams(ctx: &Clie
     ensure!(matches!(states.last(), Some(RegistrationState::Gone)), "the last state is {:?}", states.last());
     shows(&other, ctx.soon(), "an empty service", |snapshot| is_exactly(snapshot, &[])).await?;
 
-    let (last, process) = (own.snapshot(), ctx.process(&service, "three").await?);
+    let last = shows(&own, ctx.soon(), "its end", |snapshot| !snapshot.freshness.is_live()).await?;
+    let process = ctx.process(&service, "three").await?;
     match client.register(process.instance().clone(), ctx.long()?).await {
         Err(error) if error.kind() == ErrorKind::Closed => {}
         other => fail!("a client that is closed registers: {other:?}"),

@@ -165,7 +165,10 @@ pub(super) async fn changes_add_up_to_the_snapshot(ctx: &ClientCtx) -> CaseResul
                 owners.insert(id, owner);
             }
             // Announced for so short that no view need see it: some are held and probed, and go then.
-            Some(owner) => drop(owner.registration.deregister(Duration::from_millis(200)).await),
+            Some(owner) => {
+                let departure = owner.registration.drain(Duration::from_millis(100)).await;
+                ensure!(departure.removed.is_ok(), "leaving was not clean: {departure:?}");
+            }
         }
         while let Some(Some(difference)) = changes.next().now_or_never() {
             add_up(&mut known, &difference)?;
