@@ -63,7 +63,8 @@ pub(crate) async fn process_that_stood_still_for_longer_than_its_ttl_registers_a
     let file = folder.path().join("callsign.toml");
     Configured::like(&stage.config()).within(stage.namespace().as_str()).write(&file)?;
     let launch = Launch {
-        program: std::env::current_exe().map_err(failed)?,
+        // This program, also when another one has been built in its place meanwhile.
+        program: format!("/proc/{}/exe", std::process::id()).into(),
         arguments: vec![OsString::from(OWN), file.into()],
         environment: Vec::new(),
         log: folder.path().join("owner.log"),
