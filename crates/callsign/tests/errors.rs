@@ -10,23 +10,43 @@ fn refused(toml: &str, message: &str) {
     assert_eq!(refusal(toml, &[]), message, "{toml}");
 }
 
-const COMPILED_IN: &str = if cfg!(feature = "memory") { "fake, group, memory" } else { "fake, group" };
+/// The types that can be used, with those that the tests bring along.
+fn compiled_in() -> String {
+    let known = [
+        ("etcd", cfg!(feature = "etcd")),
+        ("fake", true),
+        ("group", true),
+        ("memory", cfg!(feature = "memory")),
+    ];
+    known.iter().filter(|(_, here)| *here).map(|(kind, _)| *kind).collect::<Vec<_>>().join(", ")
+}
 
 #[test]
 fn an_unknown_type_is_answered_with_the_known_ones() {
+    let known = compiled_in();
     refused(
         "registry = \"main\"\n[registries.main]\ntype = \"etdc\"",
         &format!(
-            "`registries.main.type` in callsign.toml: the registry type `etdc` is unknown; compiled in: {COMPILED_IN}"
+            "`registries.main.type` in callsign.toml: the registry type `etdc` is unknown; compiled in: {known}"
         ),
     );
     refused(
         "registry = \"etdc://127.0.0.1:2379\"",
-        &format!(
-            "`registry` in callsign.toml: the registry type `etdc` is unknown; compiled in: {COMPILED_IN}"
-        ),
+        &format!("`registry` in callsign.toml: the registry type `etdc` is unknown; compiled in: {known}"),
     );
     refused("registry = \"main\"\n[registries.main]", "`registries.main.type`: missing");
+}
+
+#[cfg(not(feature = "etcd"))]
+#[test]
+fn a_registry_that_is_not_compiled_in_is_answered_with_its_feature() {
+    let rule =
+        "the registry type `etcd` is not compiled in: switch on the feature `etcd` of the crate `callsign`";
+    refused(
+        "registry = \"main\"\n[registries.main]\ntype = \"etcd\"",
+        &format!("`registries.main.type` in callsign.toml: {rule}"),
+    );
+    refused("registry = \"etcd://127.0.0.1:2379\"", &format!("`registry` in callsign.toml: {rule}"));
 }
 
 #[cfg(not(feature = "memory"))]
