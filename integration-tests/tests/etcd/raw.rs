@@ -6,7 +6,8 @@ use callsign_core::InstanceKey;
 use callsign_integration_tests::etcd::PREFIX;
 use callsign_testkit::suite::{CaseResult, Stop};
 use etcd_client::{
-    Client, DeleteOptions, EventType, GetOptions, KeyValue, PutOptions, Txn, TxnOp, WatchOptions,
+    Client, CompactionOptions, DeleteOptions, EventType, GetOptions, KeyValue, PutOptions, Txn, TxnOp,
+    WatchOptions,
 };
 use tokio::time::timeout;
 
@@ -73,10 +74,10 @@ impl Raw {
         Ok(got.header().map_or(0, etcd_client::ResponseHeader::revision))
     }
 
-    /// Forgets all history up to now.
+    /// Forgets all history up to now. What is answered before the history is gone from the disk frees no room there.
     pub(crate) async fn compact(&mut self) -> CaseResult<i64> {
         let revision = self.revision().await?;
-        self.0.compact(revision, None).await.map_err(stop)?;
+        self.0.compact(revision, Some(CompactionOptions::new().with_physical())).await.map_err(stop)?;
         Ok(revision)
     }
 
