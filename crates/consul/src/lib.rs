@@ -16,6 +16,7 @@ mod watch;
 mod wire;
 
 pub use backend::Consul;
+pub use codec::{instance_id, service_name};
 pub use config::{CheckConfig, CheckKind, ConsulConfig, TenancyKind, WatchConfig};
 pub use factory::factory;
 

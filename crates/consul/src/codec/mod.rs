@@ -19,5 +19,6 @@ mod registration;
 
 pub(crate) use entry::{MAINTENANCE, Outcome, decode, is_maintenance};
 pub(crate) use meta::{MAX_METADATA, pair_of};
-pub(crate) use names::{Place, check_id, check_id_of_probe, group_in, instance_id, service_named};
+pub(crate) use names::{Place, check_id, check_id_of_probe, group_in, service_named};
+pub use names::{instance_id, service_name};
 pub(crate) use registration::{Registration, encode};

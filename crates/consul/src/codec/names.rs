@@ -31,17 +31,13 @@ impl Place {
     /// `LimitExceeded` for a namespace that Consul Enterprise does not take.
     pub(crate) fn of(tenancy: &Tenancy, service: &ServiceKey) -> Result<Self> {
         let namespace = Self::namespace_of(tenancy, &service.namespace)?;
-        let mut name = String::new();
-        if namespace.is_none() && service.namespace != Namespace::default() {
-            escape(service.namespace.as_str(), true, &mut name);
-            // Or the separator would begin one character too early.
-            if name.ends_with('-') {
-                name.pop();
-                name.push_str("%2D");
-            }
-            name.push_str(SEPARATOR);
-        }
-        escape(service.name.as_str(), namespace.is_none(), &mut name);
+        let name = if namespace.is_none() {
+            prefixed(service)
+        } else {
+            let mut name = String::new();
+            escape(service.name.as_str(), false, &mut name);
+            name
+        };
         Ok(Self { name, namespace })
     }
 
@@ -76,8 +72,33 @@ pub(crate) fn service_named(tenancy: &Tenancy, namespace: &Namespace, text: &str
     (Place::of(tenancy, &service).ok()?.name == text).then_some(name)
 }
 
-/// The id of an instance: its whole key, as ids are unique among all services of an agent.
-pub(crate) fn instance_id(key: &InstanceKey) -> String {
+/// What Consul calls the service, in any of its groups, where names keep namespaces apart: for tools that look at it
+/// there.
+///
+/// ```
+/// use callsign_core::{Namespace, ServiceKey};
+///
+/// let orders = ServiceKey::new("orders")?;
+/// assert_eq!(callsign_consul::service_name(&orders), "orders");
+/// assert_eq!(callsign_consul::service_name(&orders.with_namespace(Namespace::new("shop")?)), "shop--orders");
+/// # Ok::<(), callsign_core::Error>(())
+/// ```
+#[must_use]
+pub fn service_name(service: &ServiceKey) -> String {
+    prefixed(service)
+}
+
+/// The id under which Consul has the instance: its whole key, as ids are unique among all services of an agent.
+///
+/// ```
+/// use callsign_core::{InstanceId, InstanceKey, ServiceKey};
+///
+/// let key = InstanceKey::new(ServiceKey::new("orders")?, InstanceId::new("o-1")?);
+/// assert_eq!(callsign_consul::instance_id(&key), "default:default:orders:o-1");
+/// # Ok::<(), callsign_core::Error>(())
+/// ```
+#[must_use]
+pub fn instance_id(key: &InstanceKey) -> String {
     let mut id = String::new();
     let parts = [
         key.service.namespace.as_str(),
@@ -125,6 +146,22 @@ pub(crate) fn group_tag(group: &Group) -> String {
 /// The groups that are named among `tags`.
 pub(crate) fn group_in<'a>(tags: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
     tags.into_iter().filter_map(|tag| tag.strip_prefix(GROUP))
+}
+
+/// The name of a service whose namespace stands before it.
+fn prefixed(service: &ServiceKey) -> String {
+    let mut name = String::new();
+    if service.namespace != Namespace::default() {
+        escape(service.namespace.as_str(), true, &mut name);
+        // Or the separator would begin one character too early.
+        if name.ends_with('-') {
+            name.pop();
+            name.push_str("%2D");
+        }
+        name.push_str(SEPARATOR);
+    }
+    escape(service.name.as_str(), true, &mut name);
+    name
 }
 
 /// Appends `name` to `out`. Most names stay as they are, so that other software finds them.

@@ -33,11 +33,18 @@ pub(super) struct Follower<'a> {
     agent: usize,
     index: u64,
     position: Position,
-    body: u64,
-    found: Arc<Found>,
+    last: Reading,
     /// Whether the leader has said that this is all.
     proven: bool,
     reread_at: Instant,
+}
+
+/// A body, and what stands in it.
+#[derive(Debug, Clone, Default)]
+struct Reading {
+    /// The body's hash, where there was one.
+    body: Option<u64>,
+    found: Arc<Found>,
 }
 
 impl<'a> Follower<'a> {
@@ -50,8 +57,7 @@ impl<'a> Follower<'a> {
             agent: reader.agents().current(),
             index: 1,
             position: Position::default(),
-            body: 0,
-            found: Arc::default(),
+            last: Reading::default(),
             proven: false,
             reread_at: Instant::now(),
         };
@@ -62,9 +68,9 @@ impl<'a> Follower<'a> {
                 // Neither answers: the first one says why.
                 let (agent, answer) = stale.map_err(|_| error)?;
                 follower.agent = agent;
-                follower.read(&answer)?;
-                reader.check(agent, service.place(), &answer, &follower.found).await?;
-                follower.take_unproven(&answer)
+                let reading = follower.read(&answer)?;
+                reader.check(agent, service.place(), &answer, &reading.found).await?;
+                follower.take_unproven(&answer, reading)
             }
             Err(failure) => return Err(failure.error),
         };
@@ -82,21 +88,20 @@ impl<'a> Follower<'a> {
         if healthy && (!self.proven || index_of(&answer) < self.index) {
             return self.ask_leader().await;
         }
-        let former = self.found.clone();
+        let reading = self.read(&answer)?;
         // Nothing is proven by a server that has lost its leader, but what it has is shown as that.
-        if self.read(&answer)? && healthy && self.found.lacks_any_of(&former) {
-            self.found = former;
+        if healthy && reading.found.lacks_any_of(&self.last.found) {
             return self.ask_leader().await;
         }
-        self.reader.check(self.agent, self.service.place(), &answer, &self.found).await?;
+        self.reader.check(self.agent, self.service.place(), &answer, &reading.found).await?;
         if !healthy {
-            return Ok(self.take_unproven(&answer));
+            return Ok(self.take_unproven(&answer, reading));
         }
         // Somebody else may have found meanwhile that the registry has begun anew.
         if !self.reader.epochs().follow(self.service.place(), self.position.epoch, index_of(&answer)) {
             return self.ask_leader().await;
         }
-        Ok(self.take_healthy(&answer))
+        Ok(self.take_healthy(&answer, reading))
     }
 
     /// Asks for the next change.
@@ -132,49 +137,49 @@ impl<'a> Follower<'a> {
     }
 
     async fn take_proven(&mut self, proven: &Proven) -> Result<Seen> {
-        self.read(&proven.answer)?;
-        self.reader.check(proven.agent, self.service.place(), &proven.answer, &self.found).await?;
+        let reading = self.read(&proven.answer)?;
+        self.reader.check(proven.agent, self.service.place(), &proven.answer, &reading.found).await?;
         (self.agent, self.index) = (proven.agent, index_of(&proven.answer));
         (self.position, self.proven) = (proven.position, true);
         self.reread_at = Instant::now() + spread(REREAD, 0.2);
-        Ok(self.seen(&proven.answer, Authority::Quorum))
+        Ok(self.seen(&proven.answer, reading, Authority::Quorum))
     }
 
-    fn take_healthy(&mut self, answer: &Answer) -> Seen {
+    fn take_healthy(&mut self, answer: &Answer, reading: Reading) -> Seen {
         self.index = index_of(answer);
         self.position.revision = self.index;
-        self.seen(answer, Authority::Quorum)
+        self.seen(answer, reading, Authority::Quorum)
     }
 
-    fn take_unproven(&mut self, answer: &Answer) -> Seen {
+    fn take_unproven(&mut self, answer: &Answer, reading: Reading) -> Seen {
         (self.index, self.proven) = (index_of(answer), false);
         self.position = self.reader.epochs().unproven(self.index);
-        self.seen(answer, Authority::Stale)
+        self.seen(answer, reading, Authority::Stale)
     }
 
-    fn seen(&self, answer: &Answer, authority: Authority) -> Seen {
+    fn seen(&mut self, answer: &Answer, reading: Reading, authority: Authority) -> Seen {
         let Position { epoch, revision, .. } = self.position;
-        Seen { found: self.found.clone(), epoch, revision, authority, as_of: as_of(answer) }
+        let found = reading.found.clone();
+        self.last = reading;
+        Seen { found, epoch, revision, authority, as_of: as_of(answer) }
     }
 
-    /// Reads an answer. Whether it is another one than the last.
-    fn read(&mut self, answer: &Answer) -> Result<bool> {
+    /// What stands in an answer: the same as in the last one, where nothing has changed that anybody sees.
+    fn read(&mut self, answer: &Answer) -> Result<Reading> {
         let started = Instant::now();
         let mut records = self.service.records();
-        let body = records.hash(&answer.body);
-        let changed = body != self.body || *self.found == Found::default();
-        if changed {
+        let body = Some(records.hash(&answer.body));
+        let mut reading = Reading { body, found: self.last.found.clone() };
+        if body != self.last.body {
             let found =
                 records.read(&answer.body, None).map_err(|error| no_listing(self.service.place(), error))?;
-            // Other groups, or what nobody reads: it is the same all the same.
-            if *found != *self.found {
-                self.found = found;
+            if *found != *reading.found {
+                reading.found = found;
             }
-            self.body = body;
         }
         drop(records);
         self.pace.took(answer.took + started.elapsed());
-        Ok(changed)
+        Ok(reading)
     }
 
     /// Whether a server has answered that is in touch with its leader, as far as that is said.
