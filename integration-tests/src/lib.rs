@@ -8,6 +8,7 @@ mod address;
 mod background;
 pub mod binaries;
 mod callers;
+pub mod consul;
 pub mod etcd;
 mod keeper;
 pub mod pki;

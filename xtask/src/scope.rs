@@ -6,7 +6,7 @@ use crate::cli::UsageError;
 use crate::workspace::{Package, Workspace};
 
 /// Crates that are a registry: naming one also runs the suites over it and its dependants' tests.
-const REGISTRIES: [&str; 2] = ["etcd", "memory"];
+const REGISTRIES: [&str; 3] = ["consul", "etcd", "memory"];
 /// Holds the suites that run over every registry.
 const TESTKIT: &str = "callsign-testkit";
 

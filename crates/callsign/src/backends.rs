@@ -6,6 +6,11 @@ use callsign_core::Factories;
 pub(crate) fn compiled_in() -> Factories {
     let factories = Factories::new();
 
+    #[cfg(feature = "consul")]
+    let factories = factories.with(callsign_consul::factory());
+    #[cfg(not(feature = "consul"))]
+    let factories = factories.with_disabled("consul", "consul");
+
     #[cfg(feature = "etcd")]
     let factories = factories.with(callsign_etcd::factory());
     #[cfg(not(feature = "etcd"))]

@@ -53,6 +53,12 @@ pub trait Harness: Send + Sync + 'static {
         Duration::from_secs(2)
     }
 
+    /// Whether a record that nobody has renewed stays listed for a while, as `Critical`, before it is removed. `false`,
+    /// unless told: it is not listed any more.
+    fn lists_expired(&self) -> bool {
+        false
+    }
+
     /// How long a write may take to be seen by another client. 2 s, unless told.
     fn propagation(&self) -> Duration {
         Duration::from_secs(2)

@@ -46,10 +46,11 @@ impl Presence {
         let (home, stored) = Home::find(&self.agents, pinned, &registration).await?;
         stored.refuse_lower(record)?;
         home.write(&registration, &stored).await?;
+        // The agent counts from later on: when the ttl is over there, it is over here.
+        let renewed_at = Instant::now();
         home.pass(&registration).await.map_err(|failure| failure.error.with_outcome_unknown())?;
         home.show(&registration, record, &stored).await?;
-        let now = Instant::now();
-        self.pins.insert(record, Pin::new(home.number(), registration.clone(), record, now));
+        self.pins.insert(record, Pin::new(home.number(), registration.clone(), record, renewed_at));
         let committed = self.confirm(record, &registration).await?;
         if committed {
             self.pins.proven(record, Instant::now());
@@ -58,20 +59,20 @@ impl Presence {
     }
 
     pub(crate) async fn renew(&self, record: &Record) -> Result<Receipt> {
-        let now = Instant::now();
-        let pin = match self.pins.get(record.key(), now) {
-            Some(pin) => pin,
-            None => self.adopt(record).await?,
+        let pin = match self.pins.get(record.key(), Instant::now()) {
+            Some(pin) if pin.is_of(record) => pin,
+            // Whatever is known here, the agent decides.
+            other => self.adopt(record, other.map(|pin| pin.agent)).await?,
         };
-        pin.refuse_other(record)?;
         let home = Home::at(&self.agents, pin.agent);
+        let renewed_at = Instant::now();
         if let Err(failure) = home.pass(&pin.registration).await {
             if matches!(failure.verdict, Verdict::Lost | Verdict::Unknown) {
                 self.pins.remove(record.key());
             }
             return Err(failure.error);
         }
-        let proof_is_due = self.pins.renewed(record.key(), Instant::now());
+        let proof_is_due = self.pins.renewed(record.key(), renewed_at);
         let committed = !proof_is_due || self.prove(record, &pin.registration).await?;
         Ok(Receipt::new(record.ttl.get()).with_committed(committed))
     }
@@ -101,10 +102,10 @@ impl Presence {
 
     /// A record that this backend knows nothing of, or has not heard of for longer than its ttl: it is renewed only
     /// where it still lives.
-    async fn adopt(&self, record: &Record) -> Result<Pin> {
+    async fn adopt(&self, record: &Record, at: Option<usize>) -> Result<Pin> {
         let settings = self.agents.settings();
         let registration = Arc::new(encode(&settings.tenancy, &settings.check, record)?);
-        let (home, stored) = Home::find(&self.agents, None, &registration).await?;
+        let (home, stored) = Home::find(&self.agents, at, &registration).await?;
         stored.refuse_lower(record)?;
         stored.refuse_lost(&registration)?;
         let pin = Pin::new(home.number(), registration, record, Instant::now());

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use callsign_core::{Error, InstanceKey, Pair, Record, Result};
+use callsign_core::{InstanceKey, Pair, Record};
 use tokio::time::Instant;
 
-use super::proof;
 use crate::codec::Registration;
 
 #[derive(Debug, Clone)]
@@ -28,15 +27,9 @@ impl Pin {
         Self { agent, registration, pair, ttl, renewed_at: now, prove_at: now }
     }
 
-    /// Refuses a record that is not the one that was registered.
-    pub(super) fn refuse_other(&self, record: &Record) -> Result<()> {
-        if self.pair > record.pair() {
-            return Err(proof::taken(self.pair, record));
-        }
-        if self.pair != record.pair() {
-            return Err(Error::not_found(format!("{} is registered with other content", record.key())));
-        }
-        Ok(())
+    /// Whether this is the record that was registered.
+    pub(super) fn is_of(&self, record: &Record) -> bool {
+        self.pair == record.pair()
     }
 
     fn is_over(&self, now: Instant) -> bool {
@@ -140,7 +133,6 @@ mod tests {
         let pins = Pins::default();
         let (old, new) = (pinned(&pins, 1), pinned(&pins, 2));
         let pin = pins.get(new.key(), Instant::now()).unwrap();
-        assert_eq!(pin.refuse_other(&old).unwrap_err().holder(), Some(new.pair()));
-        assert!(pin.refuse_other(&new).is_ok());
+        assert!(pin.is_of(&new) && !pin.is_of(&old));
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use callsign_core::{
-    Backend, Capabilities, Error, Instance, InstanceBuilder, InstanceId, InstanceKey, Listing, Namespace,
-    Pair, Read, Record, ServiceKey, Ttl,
+    Backend, Capabilities, Error, Health, Instance, InstanceBuilder, InstanceId, InstanceKey, Listing,
+    Namespace, Pair, Read, Record, ServiceKey, Ttl,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -151,6 +151,13 @@ impl Ctx {
     pub fn short_record(&self, service: &ServiceKey, id: &str) -> CaseResult<Record> {
         let instance = self.instance(service, id).build()?;
         Ok(Record::new(instance, self.0.harness.shortest_ttl()))
+    }
+
+    /// Whether `listing` has the instance `key`, and not only because registries of this kind list the expired.
+    #[must_use]
+    pub fn lives(&self, listing: &Listing, key: &InstanceKey) -> bool {
+        let found = listing.instances.iter().find(|found| found.key == *key);
+        found.is_some_and(|found| found.health != Health::Critical || !self.0.harness.lists_expired())
     }
 
     /// How long a write may take to be seen.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use callsign_core::{Backend, ErrorKind, Listing, Receipt, Record};
+use callsign_core::{Backend, ErrorKind, Receipt, Record};
 use futures::FutureExt;
 use tokio::time::{Instant, sleep};
 
@@ -12,10 +12,6 @@ use crate::suite::{CaseResult, Ctx};
 
 /// What a real clock and a real network blur.
 const BLUR: Duration = Duration::from_millis(100);
-
-fn has(listing: &Listing, record: &Record) -> bool {
-    listing.instances.iter().any(|found| found.key == *record.key())
-}
 
 pub(super) async fn lease_expires_without_renewal(ctx: &Ctx) -> CaseResult {
     let (writer, reader) = ctx.clients().await?;
@@ -26,7 +22,7 @@ pub(super) async fn lease_expires_without_renewal(ctx: &Ctx) -> CaseResult {
     ctx.lists_exactly(&reader, &service, &[&record]).await?;
 
     let patience = ctx.patience(ttl + ctx.harness().expiry_slack() + ctx.propagation());
-    while has(&ctx.list(&reader, &service).await?, &record) {
+    while ctx.lives(&ctx.list(&reader, &service).await?, record.key()) {
         patience.pause(|| format!("the record still lives, with a ttl of {ttl:?}")).await?;
     }
     let lived = asked.elapsed();
@@ -43,7 +39,7 @@ pub(super) async fn renew_keeps_alive(ctx: &Ctx) -> CaseResult {
     for beat in 1..=12 {
         sleep(ttl / 3).await;
         let listing = ctx.list(&reader, &service).await?;
-        ensure!(has(&listing, &record), "the record was gone after {beat} thirds of its ttl");
+        ensure!(ctx.lives(&listing, record.key()), "the record was gone after {beat} thirds of its ttl");
         ttl = writer.renew(&record).await?.ttl;
         ensure!(!ttl.is_zero(), "a renewal granted a ttl of zero");
     }
@@ -63,8 +59,8 @@ pub(super) async fn one_renewal_does_not_keep_a_neighbour_alive(ctx: &Ctx) -> Ca
     loop {
         writer.renew(&kept).await?;
         let listing = ctx.list(&reader, &service).await?;
-        ensure!(has(&listing, &kept), "the record that is renewed is gone");
-        if !has(&listing, &left) {
+        ensure!(ctx.lives(&listing, kept.key()), "the record that is renewed is gone");
+        if !ctx.lives(&listing, left.key()) {
             return Ok(());
         }
         patience.pause(|| "a record that nobody renews lives on its neighbour's renewals".to_owned()).await?;
@@ -79,7 +75,7 @@ pub(super) async fn renew_after_expiry_is_not_found(ctx: &Ctx) -> CaseResult {
     let ttl = writer.register(&record).await?.ttl;
     ctx.lists_exactly(&reader, &service, &[&record]).await?;
     let patience = ctx.patience(ttl + ctx.harness().expiry_slack() + ctx.propagation());
-    while has(&ctx.list(&reader, &service).await?, &record) {
+    while ctx.lives(&ctx.list(&reader, &service).await?, record.key()) {
         patience.pause(|| "the record does not expire".to_owned()).await?;
     }
     let Err(error) = writer.renew(&record).await else {
@@ -87,7 +83,8 @@ pub(super) async fn renew_after_expiry_is_not_found(ctx: &Ctx) -> CaseResult {
     };
     ensure_eq!(error.kind(), ErrorKind::NotFound, "the answer is another: {}", chain(&error));
     ensure!(!error.counts_as_outage(), "a lost record does not speak against the registry");
-    ctx.lists_exactly(&reader, &service, &[]).await?;
+    let listing = ctx.list(&reader, &service).await?;
+    ensure!(!ctx.lives(&listing, record.key()), "the renewal that was refused brought the record back");
     // And the way back is the way in.
     writer.register(&record).await?;
     ctx.lists_exactly(&reader, &service, &[&record]).await?;

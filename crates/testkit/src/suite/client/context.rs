@@ -188,6 +188,16 @@ impl ClientCtx {
         self.expired_within(ttl) + PURSUIT
     }
 
+    /// Ends the case as ignored where who has expired stays listed: nobody is missing then, and nobody is held.
+    pub fn only_where_the_expired_are_gone(&self) -> CaseResult {
+        if self.registry.harness().lists_expired() {
+            return Err(Stop::Ignored(
+                "who has expired is listed as critical here, and nobody is missing".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
     /// Ends the case as ignored where time is real.
     pub fn only_on_paused_time(&self, reason: &str) -> CaseResult {
         if self.registry.is_paused() { Ok(()) } else { Err(Stop::Ignored(reason.to_owned())) }

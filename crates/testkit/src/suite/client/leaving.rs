@@ -196,6 +196,7 @@ async fn stays_gone(ctx: &ClientCtx, hurt: impl Future<Output = CaseResult> + Se
 }
 
 pub(super) async fn deregistered_during_an_outage_is_never_registered_again(ctx: &ClientCtx) -> CaseResult {
+    ctx.only_where_the_expired_are_gone()?;
     let service = ctx.service("orders")?;
     let (client, tap) = ctx.tapped().await?;
     let Owner { registration, process } = ctx.owner(&client, &service, "one", ctx.short()).await?;

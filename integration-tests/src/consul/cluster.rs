@@ -1,0 +1,181 @@
+//! A Consul as a whole: starting it, reaching it, and hurting it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callsign_core::task::Spawner;
+use callsign_core::{Error, Result, async_trait};
+use callsign_testkit::Guard;
+use futures::future::try_join_all;
+use tempfile::TempDir;
+
+use super::{Agent, Kind, Options, Raw};
+use crate::{Address, Pooled};
+
+/// How long a start may take, on a machine that has a lot to do.
+const START: Duration = Duration::from_secs(60);
+
+/// A running Consul. Dropping it ends all of it.
+#[derive(Debug)]
+pub struct Consul {
+    options: Options,
+    // Before the folder: what writes into it ends first.
+    agents: Vec<Agent>,
+    _folder: TempDir,
+}
+
+impl Consul {
+    /// Starts a Consul, and waits until all agents serve.
+    ///
+    /// # Errors
+    /// `Unsupported` when the program is not installed, with what to do; `Unavailable` when it does not serve, with
+    /// the end of its log.
+    pub async fn start(options: Options) -> Result<Arc<Self>> {
+        let consul = Spawner::current()?.blocking(|| Self::prepare(options)).await??;
+        consul.start_all()?;
+        consul.serves().await?;
+        Ok(Arc::new(consul))
+    }
+
+    fn prepare(options: Options) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("callsign-consul-")
+            .tempdir()
+            .map_err(|error| Error::unexpected("no folder for a consul").with_source(error))?;
+        let count = if options.kind == Kind::Cluster { 4 } else { 1 };
+        let addresses: Vec<Address> =
+            std::iter::repeat_with(Address::reserve).take(count).collect::<Result<_>>()?;
+        let agents = Agent::all(&options, folder.path(), addresses)?;
+        Ok(Self { options, agents, _folder: folder })
+    }
+
+    /// How it was set up.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Its agents; the last one is for clients.
+    #[must_use]
+    pub fn agents(&self) -> &[Agent] {
+        &self.agents
+    }
+
+    /// The agent that clients talk to.
+    ///
+    /// # Errors
+    /// `Unexpected`: there always is one.
+    pub fn home(&self) -> Result<&Agent> {
+        self.agents.last().ok_or_else(|| Error::unexpected("a consul without an agent"))
+    }
+
+    /// The plain client of the agent that clients talk to.
+    ///
+    /// # Errors
+    /// As [`home`](Self::home).
+    pub fn raw(&self) -> Result<&Raw> {
+        self.home().map(Agent::raw)
+    }
+
+    /// Waits until there is a leader, every agent is known to be alive, and what is written arrives.
+    ///
+    /// # Errors
+    /// `Unavailable` when one does not within a minute, with the end of its log.
+    pub async fn serves(&self) -> Result<()> {
+        try_join_all(
+            self.agents.iter().map(|agent| async {
+                agent.server().serves(START, || agent.raw().serves(agent.name())).await
+            }),
+        )
+        .await?;
+        let home = self.home()?;
+        home.server().serves(START, || home.raw().writes()).await
+    }
+
+    fn start_all(&self) -> Result<()> {
+        self.agents.iter().try_for_each(|agent| agent.server().start())
+    }
+
+    /// Kills all agents. Healing starts them with the data that they have.
+    ///
+    /// # Errors
+    /// `Unsupported` where a restart forgets everything; `Timeout` when the kernel does not get one killed.
+    pub async fn kill_all(self: &Arc<Self>) -> Result<Guard> {
+        if self.options.kind == Kind::Dev {
+            return Err(Error::unsupported("an agent without a data folder forgets everything when it ends"));
+        }
+        self.kill(0..self.agents.len()).await
+    }
+
+    /// Kills some agents. Healing starts them.
+    ///
+    /// # Errors
+    /// `Timeout` when the kernel does not get one killed.
+    pub async fn kill(self: &Arc<Self>, agents: impl IntoIterator<Item = usize>) -> Result<Guard> {
+        let agents: Vec<&Agent> = agents.into_iter().filter_map(|number| self.agents.get(number)).collect();
+        let (starting, waiting) = (self.clone(), self.clone());
+        let guard = Guard::new(move || {
+            // What cannot be started does not serve, and that is waited for.
+            let _ = starting.start_all();
+        });
+        let guard = guard.with_settled(async move { waiting.serves().await });
+        try_join_all(agents.iter().map(|agent| agent.server().kill())).await?;
+        Ok(guard)
+    }
+
+    /// Freezes all agents: connections stay, and nothing answers.
+    ///
+    /// # Errors
+    /// `Unavailable` when one is not running.
+    pub async fn freeze_all(self: &Arc<Self>) -> Result<Guard> {
+        let (thawing, waiting) = (self.clone(), self.clone());
+        let guard = Guard::new(move || {
+            for agent in &thawing.agents {
+                // One that has died meanwhile is somebody else's fault.
+                let _ = agent.server().thaw();
+            }
+        });
+        let guard = guard.with_settled(async move { waiting.serves().await });
+        try_join_all(self.agents.iter().map(|agent| agent.server().freeze())).await?;
+        Ok(guard)
+    }
+
+    /// Takes everything that is stored, as a restart of all agents with empty disks does. Returns when all serve again.
+    ///
+    /// # Errors
+    /// `Unavailable` when it does not serve again.
+    pub async fn wipe(&self) -> Result<()> {
+        try_join_all(self.agents.iter().map(|agent| agent.server().wipe())).await?;
+        self.start_all()?;
+        self.serves().await
+    }
+
+    /// The number of the server that leads.
+    ///
+    /// # Errors
+    /// `Unavailable` when none does.
+    pub async fn leader(&self) -> Result<usize> {
+        let leader = self.raw()?.get("/v1/status/leader").await?;
+        let ip = leader.as_str().and_then(|address| address.rsplit_once(':')).map(|(ip, _)| ip);
+        let ip = ip.ok_or_else(|| Error::unavailable("no server leads"))?;
+        let found = self.agents.iter().position(|agent| agent.url().contains(&format!("//{ip}:")));
+        found.ok_or_else(|| Error::unavailable(format!("the leader at {ip} is none of ours")))
+    }
+}
+
+#[async_trait]
+impl Pooled for Consul {
+    type Setup = Options;
+
+    async fn start(setup: Options) -> Result<Arc<Self>> {
+        Self::start(setup).await
+    }
+
+    fn setup(&self) -> &Options {
+        &self.options
+    }
+
+    async fn serves(&self) -> Result<()> {
+        self.serves().await
+    }
+}
