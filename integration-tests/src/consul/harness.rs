@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use callsign_consul::ConsulConfig;
-use callsign_core::{Authority, Backend, Capabilities, Error, InstanceKey, Result, async_trait};
+use callsign_core::{Authority, Backend, Capabilities, Error, InstanceKey, Result, Ttl, async_trait};
 use callsign_testkit::{Guard, Harness};
 use serde_json::{Value, json};
 
@@ -61,6 +61,12 @@ impl Harness for ConsulHarness {
         capabilities.compare_and_set = false;
         capabilities.max_metadata_bytes = Some(8192);
         capabilities
+    }
+
+    // A client agent takes one write after the other, each as long as three servers need.
+    fn shortest_ttl(&self) -> Ttl {
+        let seconds = if self.options.kind == Kind::Cluster { 4 } else { 2 };
+        Ttl::from_secs(seconds).unwrap_or_default()
     }
 
     // An agent that has lost its servers looks for work again after 15 s and a little; until then nobody hears that a

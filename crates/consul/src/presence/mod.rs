@@ -45,13 +45,18 @@ impl Presence {
         let pinned = self.pins.agent(record.key(), Instant::now());
         let (home, stored) = Home::find(&self.agents, pinned, &registration).await?;
         stored.refuse_lower(record)?;
-        home.write(&registration, &stored).await?;
         // The agent counts from later on: when the ttl is over there, it is over here.
         let renewed_at = Instant::now();
-        home.pass(&registration).await.map_err(|failure| failure.error.with_outcome_unknown())?;
-        home.show(&registration, record, &stored).await?;
+        home.write(&registration, &stored).await?;
+        if stored.is_troubled() {
+            // A check that is there stays as it is.
+            home.pass(&registration).await.map_err(|failure| failure.error.with_outcome_unknown())?;
+        }
         self.pins.insert(record, Pin::new(home.number(), registration.clone(), record, renewed_at));
-        let committed = self.confirm(record, &registration).await?;
+        let shown = home.show(&registration, record, &stored);
+        let (shown, committed) = tokio::join!(shown, self.confirm(record, &registration));
+        let committed = committed?;
+        shown?;
         if committed {
             self.pins.proven(record, Instant::now());
         }
