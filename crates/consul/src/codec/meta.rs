@@ -174,6 +174,9 @@ mod tests {
     }
 
     proptest! {
+        // Each is a page of text.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn metadata_comes_back_and_consul_takes_it(
             pairs in proptest::collection::vec(("[-a-z.]{1,20}|\\PC{1,60}", "\\PC{0,40}|[a-z]{500,600}"), 0..70)
