@@ -1,5 +1,7 @@
 //! The Consul backend keeps its promises on real agents: in memory, on disk, and with three servers.
 
+mod cases;
+
 use std::process::ExitCode;
 
 use callsign_integration_tests::Pool;
@@ -10,6 +12,16 @@ use callsign_testkit::{Subject, run_with_threads};
 /// Cases mostly wait for leases to end.
 const THREADS: usize = 8;
 
+/// Ends the case as failed unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err(callsign_testkit::suite::Stop::failed(format!($($message)+)));
+        }
+    };
+}
+pub(crate) use ensure;
+
 /// What every registry proves.
 fn suites(name: &str, pool: &Pool<Consul>, kind: Kind) -> Subject {
     let (pool, options) = (pool.clone(), Options::new(kind));
@@ -19,7 +31,7 @@ fn suites(name: &str, pool: &Pool<Consul>, kind: Kind) -> Subject {
 fn main() -> ExitCode {
     let pool = Pool::new();
     let subjects = [
-        suites("consul", &pool, Kind::Single),
+        cases::proved(suites("consul", &pool, Kind::Single), &pool),
         suites("consul-dev", &pool, Kind::Dev),
         suites("consul-cluster", &pool, Kind::Cluster),
     ];
