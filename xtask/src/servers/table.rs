@@ -19,14 +19,6 @@ pub(crate) struct Server {
 /// No versions: a point release drops the packages of the one before, so each suite's index says what there is.
 pub(crate) const SERVERS: [Server; 4] = [
     Server {
-        name: "consul",
-        suite: "bullseye",
-        packages: &["consul"],
-        program: "usr/bin/consul",
-        version: &["version"],
-        required: true,
-    },
-    Server {
         name: "etcd-3.4",
         suite: "bookworm",
         packages: &["etcd-server"],
@@ -49,6 +41,14 @@ pub(crate) const SERVERS: [Server; 4] = [
         program: "usr/bin/etcd",
         version: &["--version"],
         required: false,
+    },
+    Server {
+        name: "consul",
+        suite: "bullseye",
+        packages: &["consul"],
+        program: "usr/bin/consul",
+        version: &["version"],
+        required: true,
     },
 ];
 
