@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use callsign_core::{Error, Result};
 
+use super::keys::Keys;
 use super::options::{Kind, Options, program};
 use super::raw::Raw;
 use crate::{Address, Launch, Server};
 
 /// Consul's own ports.
 const HTTP: u16 = 8500;
+const HTTPS: u16 = 8501;
 const SERF: u16 = 8301;
 
 /// One agent.
@@ -25,7 +27,12 @@ pub struct Agent {
 
 impl Agent {
     /// All agents of a Consul, not yet started; their data is below `folder`. The last one is for clients.
-    pub(super) fn all(options: &Options, folder: &Path, addresses: Vec<Address>) -> Result<Vec<Self>> {
+    pub(super) fn all(
+        options: &Options,
+        folder: &Path,
+        keys: Option<&Keys>,
+        addresses: Vec<Address>,
+    ) -> Result<Vec<Self>> {
         let program =
             program().map_err(|reason| Error::unsupported(format!("cannot start consul: {reason}")))?;
         let join: Vec<String> =
@@ -55,6 +62,10 @@ impl Agent {
                     "-hcl=acl {{ enabled = true  default_policy = \"deny\"  tokens {{ master = \"{token}\"  agent = \"{token}\" }} }}"
                 ));
             }
+            if let Some(keys) = keys {
+                arguments.push(format!("-https-port={HTTPS}"));
+                arguments.push(keys.setting());
+            }
             match options.kind {
                 Kind::Dev => arguments.push("-dev".to_owned()),
                 Kind::Single => arguments.extend(server(&home, 1)),
@@ -71,9 +82,10 @@ impl Agent {
                 environment: Vec::new(),
                 log: folder.join(format!("{name}.log")),
             };
-            let url = format!("http://{}", address.at(HTTP));
+            let plain = format!("http://{}", address.at(HTTP));
+            let url = keys.map_or_else(|| plain.clone(), |_| format!("https://{}", address.at(HTTPS)));
             Ok(Self {
-                raw: Raw::new(&url, options.management.as_deref())?,
+                raw: Raw::new(&plain, options.management.as_deref())?,
                 server: Arc::new(Server::new(format!("consul {name}"), launch, home)),
                 url,
                 name,

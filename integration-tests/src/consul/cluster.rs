@@ -9,6 +9,7 @@ use callsign_testkit::Guard;
 use futures::future::try_join_all;
 use tempfile::TempDir;
 
+use super::keys::Keys;
 use super::{Agent, Kind, Options, Raw};
 use crate::{Address, Pooled};
 
@@ -21,6 +22,7 @@ pub struct Consul {
     options: Options,
     // Before the folder: what writes into it ends first.
     agents: Vec<Agent>,
+    keys: Option<Keys>,
     _folder: TempDir,
 }
 
@@ -45,14 +47,22 @@ impl Consul {
         let count = if options.kind == Kind::Cluster { 4 } else { 1 };
         let addresses: Vec<Address> =
             std::iter::repeat_with(Address::reserve).take(count).collect::<Result<_>>()?;
-        let agents = Agent::all(&options, folder.path(), addresses)?;
-        Ok(Self { options, agents, _folder: folder })
+        let ips: Vec<_> = addresses.iter().map(Address::ip).collect();
+        let keys = options.tls.then(|| Keys::create(folder.path(), &ips)).transpose()?;
+        let agents = Agent::all(&options, folder.path(), keys.as_ref(), addresses)?;
+        Ok(Self { options, agents, keys, _folder: folder })
     }
 
     /// How it was set up.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// What clients need for TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<callsign_core::config::Tls> {
+        self.keys.as_ref().map(Keys::tls)
     }
 
     /// Its agents; the last one is for clients.

@@ -43,7 +43,10 @@ impl ConsulHarness {
 /// # Errors
 /// `Unexpected`: there always is an agent.
 pub fn config(consul: &Consul) -> Result<ConsulConfig> {
-    let config = ConsulConfig::default().with_address(consul.home()?.url());
+    let mut config = ConsulConfig::default().with_address(consul.home()?.url());
+    if let Some(tls) = consul.tls() {
+        config = config.with_tls(tls);
+    }
     Ok(match &consul.options().management {
         Some(token) => config.with_token(token.as_str()),
         None => config,

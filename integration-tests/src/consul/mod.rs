@@ -3,6 +3,7 @@
 mod agent;
 mod cluster;
 mod harness;
+mod keys;
 mod options;
 mod raw;
 

@@ -23,6 +23,8 @@ pub struct Options {
     pub kind: Kind,
     /// The token of a management policy, where nothing is allowed without a token.
     pub management: Option<String>,
+    /// Whether clients talk TLS, and show certificates themselves.
+    pub tls: bool,
     /// Whether an agent takes no more than the 200 connections of one host that it takes by default.
     pub default_limits: bool,
 }
@@ -31,13 +33,20 @@ impl Options {
     /// Agents of this kind, where everything is allowed.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        Self { kind, management: None, default_limits: false }
+        Self { kind, management: None, tls: false, default_limits: false }
     }
 
     /// Has nothing be allowed without a token; with this one everything is.
     #[must_use]
     pub fn with_acls(mut self, management: impl Into<String>) -> Self {
         self.management = Some(management.into());
+        self
+    }
+
+    /// Has clients talk TLS, with certificates of their own.
+    #[must_use]
+    pub fn with_tls(mut self) -> Self {
+        self.tls = true;
         self
     }
 

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use crate::ensure;
 
 /// The token of everybody's rights.
-const ROOT: &str = "root";
+pub(crate) const ROOT: &str = "root";
 const SOON: Duration = Duration::from_secs(5);
 
 /// What one agent proves.
@@ -51,6 +51,8 @@ pub(crate) fn proved(subject: Subject, pool: &Pool<Consul>) -> Subject {
             "Where a token may not see services or nodes, an error says so instead of an empty list.";
         wrong_settings_are_named,
             "An unknown datacenter, Enterprise's namespaces, and an unknown token are errors that name what to change.";
+        certificates_are_checked_both_ways,
+            "A client without a certificate, one that trusts nobody, and one that expects another name are told what to set.";
         more_watches_than_connections_starve_no_renewal,
             "With 300 watched services and an agent's default limits no renewal is lost, and every watch is live.";
     )
@@ -268,6 +270,34 @@ async fn wrong_settings_are_named(pool: Pool<Consul>) -> CaseResult {
         };
         ensure!(error.kind() == kind && error.to_string().ends_with(words), "another error: {error}");
         ensure!(!format!("{error:?}").contains("nonsense"), "a token is shown: {error:?}");
+    }
+    Ok(())
+}
+
+async fn certificates_are_checked_both_ways(pool: Pool<Consul>) -> CaseResult {
+    let consul = consul(&pool, Options::new(Kind::Dev).with_tls()).await?;
+    let service = service("orders")?;
+    let right = config(&consul)?;
+    backend(&right)?.list(&service, Read::Quorum).await?;
+    let tls = || right.tls.clone().unwrap_or_default();
+    let mut nobody = tls();
+    (nobody.cert_file, nobody.key_file) = (None, None);
+    let mut stranger = tls();
+    stranger.ca_file = None;
+    let mut renamed = tls();
+    renamed.server_name = Some("server.dc1.consul".to_owned());
+    let plain = consul.home()?.url().replace("https", "http");
+    for (config, words) in [
+        (right.clone().with_tls(nobody), "set `tls.cert_file` and `tls.key_file`"),
+        (right.clone().with_tls(stranger), "name whoever has signed it in `tls.ca_file`"),
+        (right.clone().with_tls(renamed), "set `tls.server_name` to a name in the agent's certificate"),
+        (ConsulConfig::default().with_address(plain), "write the address as `https://`"),
+    ] {
+        let Err(error) = backend(&config)?.list(&service, Read::Quorum).await else {
+            return Err(Stop::failed(format!("nothing is said of {words}")));
+        };
+        ensure!(error.kind() == ErrorKind::ConfigInvalid, "another kind: {error:?}");
+        ensure!(error.to_string().ends_with(words), "another error: {error:?}");
     }
     Ok(())
 }

@@ -23,17 +23,19 @@ macro_rules! ensure {
 pub(crate) use ensure;
 
 /// What every registry proves.
-fn suites(name: &str, pool: &Pool<Consul>, kind: Kind) -> Subject {
-    let (pool, options) = (pool.clone(), Options::new(kind));
+fn suites(name: &str, pool: &Pool<Consul>, options: Options) -> Subject {
+    let pool = pool.clone();
     Subject::fresh(name, move || ConsulHarness::new(&pool, &options)).passes(&BACKEND).passes(&CLIENT)
 }
 
 fn main() -> ExitCode {
     let pool = Pool::new();
     let subjects = [
-        cases::proved(suites("consul", &pool, Kind::Single), &pool),
-        suites("consul-dev", &pool, Kind::Dev),
-        suites("consul-cluster", &pool, Kind::Cluster),
+        cases::proved(suites("consul", &pool, Options::new(Kind::Single)), &pool),
+        suites("consul-dev", &pool, Options::new(Kind::Dev)),
+        suites("consul-cluster", &pool, Options::new(Kind::Cluster)),
+        suites("consul-tls", &pool, Options::new(Kind::Dev).with_tls()),
+        suites("consul-acl", &pool, Options::new(Kind::Dev).with_acls(cases::ROOT)),
     ];
     run_with_threads(THREADS, subjects)
 }
