@@ -168,7 +168,7 @@ impl Reader {
         let request = match how {
             How::Leader => request,
             How::Consistent => request.flagged("consistent"),
-            How::Stale => request.flagged("stale"),
+            How::Stale => request.of_any_server(),
         };
         self.elsewhere(self.scoped(request, place.namespace.as_deref()))
     }

@@ -123,6 +123,19 @@ async fn reads_go_on_with_the_next_address() {
 }
 
 #[tokio::test]
+async fn an_agent_that_has_turned_to_a_dead_server_is_asked_anew_where_any_server_will_do() {
+    let broken =
+        Says::error(500, "rpc error getting client: failed to get conn: connect: connection refused");
+    let fake = Fake::start(World { any: broken.clone(), ..World::of(broken) }).await;
+    let client = fake.client();
+    let error = client.list(&orders(), Read::Any).await.unwrap_err();
+    assert!(error.counts_as_outage(), "{error}");
+    assert_eq!(fake.count(&["/v1/health/service/", "stale"]), 3, "three servers have one that lives");
+    client.list(&orders(), Read::Quorum).await.unwrap_err();
+    assert_eq!(fake.count(&["consistent"]), 1, "the leader is one, and alive or not");
+}
+
+#[tokio::test]
 async fn what_consul_would_refuse_is_refused_before_anything_is_sent() {
     let fake = agent().await;
     let metadata = callsign_core::Metadata::from_entries([("k", "v".repeat(8192))]).unwrap();

@@ -74,6 +74,11 @@ async fn who_seems_to_be_missing_is_asked_for_at_the_leader_first() {
     assert_eq!(ids(&listing(&mut watch).await), ["a"]);
     fake.set(|world| world.leader = Says::entries(10, &[]));
     assert!(listing(&mut watch).await.instances.is_empty());
+    // And once: that some other service has lost its last instance wakes whoever waits for one that is not there.
+    fake.set(|world| (world.any, world.leader) = (Says::entries(11, &[]), Says::entries(11, &[])));
+    for _ in 0..3 {
+        assert_eq!(progress(&mut watch).await, Authority::Quorum);
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use callsign_core::{Error, Events, Result};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::one::{Agent, Request};
@@ -168,7 +169,15 @@ impl Agents {
         let exchange = async {
             let _permit = permits.acquire().await;
             let Some(agent) = self.all.get(agent) else { return Err(closed()) };
-            agent.ask(&self.tokens, request, blocking, limit).await
+            // Who waits for changes asks the leader what has become of them.
+            let (until, mut again) = (Instant::now() + limit, if blocking { 0 } else { request.again() });
+            loop {
+                let limit = until.saturating_duration_since(Instant::now());
+                match agent.ask(&self.tokens, request, blocking, limit).await {
+                    Err(failure) if failure.verdict == Verdict::NoLeader && again > 0 => again -= 1,
+                    answer => return answer,
+                }
+            }
         };
         tokio::select! {
             biased;

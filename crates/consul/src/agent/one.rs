@@ -42,11 +42,13 @@ pub(crate) struct Request {
     subject: String,
     /// Whether every JSON is an answer, whatever the status: an agent says with the status how a service is.
     any_status: bool,
+    /// How often it is asked anew where the agent has turned to a server that is not there: it tries the next one then.
+    again: usize,
 }
 
 impl Request {
     pub(crate) fn new(verb: Verb, path: impl Into<String>, subject: impl Into<String>) -> Self {
-        Self { verb, path: path.into(), body: None, subject: subject.into(), any_status: false }
+        Self { verb, path: path.into(), body: None, subject: subject.into(), any_status: false, again: 0 }
     }
 
     pub(crate) fn get(path: impl Into<String>, subject: impl Into<String>) -> Self {
@@ -67,6 +69,12 @@ impl Request {
         self
     }
 
+    /// Any server will do: whatever is wrong with one of them need not be wrong with the others.
+    pub(crate) fn of_any_server(mut self) -> Self {
+        self.again = 2;
+        self.flagged("stale")
+    }
+
     /// Adds `key=value` to the query.
     pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
         self.push(key);
@@ -83,6 +91,10 @@ impl Request {
 
     pub(crate) fn subject(&self) -> &str {
         &self.subject
+    }
+
+    pub(super) fn again(&self) -> usize {
+        self.again
     }
 
     fn push(&mut self, key: &str) {

@@ -90,18 +90,17 @@ impl Presence {
             Some(agent) => vec![agent],
             None => (0..self.agents.count()).collect(),
         };
-        let mut removed = false;
         for agent in homes {
             let home = Home::at(&self.agents, agent);
             let stored = home.look(&id, place.namespace.as_deref()).await?;
             stored.refuse_lower(record)?;
             if stored.is_there() {
                 home.remove(&id, place.namespace.as_deref()).await?;
-                removed = true;
             }
         }
         self.pins.remove(key);
-        let committed = !removed || self.is_gone(&place, &id, record).await;
+        // Also where there was nothing to remove: an agent that is not asked may have it, and its servers know.
+        let committed = self.is_gone(&place, &id, record).await;
         Ok(Receipt::new(record.ttl.get()).with_committed(committed))
     }
 

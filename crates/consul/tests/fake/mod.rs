@@ -123,8 +123,8 @@ async fn answer(world: &watch::Sender<World>, log: &Mutex<Vec<String>>, request:
     let index = query.split('&').find_map(|part| part.strip_prefix("index=")?.parse::<u64>().ok());
     let mut changes = world.subscribe();
     if let Some(index) = index {
-        // In vain, or not: what is so then is what is told.
-        let news = changes.wait_for(|world| says(world).index.is_none_or(|now| now != index));
+        // As Consul does it: who has seen more than there is waits in vain, and what is so then is what is told.
+        let news = changes.wait_for(|world| says(world).index.is_none_or(|now| now > index));
         drop(timeout(WAIT, news).await);
     }
     let now = says(&world.borrow());
