@@ -1,11 +1,10 @@
-//! A Consul as a whole: starting it, reaching it, and hurting it.
+//! A Consul as a whole: starting it, reaching it, and looking at it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use callsign_core::task::Spawner;
 use callsign_core::{Error, Result, async_trait};
-use callsign_testkit::Guard;
 use futures::future::try_join_all;
 use tempfile::TempDir;
 
@@ -102,62 +101,8 @@ impl Consul {
         home.server().serves(START, || home.raw().writes()).await
     }
 
-    fn start_all(&self) -> Result<()> {
+    pub(super) fn start_all(&self) -> Result<()> {
         self.agents.iter().try_for_each(|agent| agent.server().start())
-    }
-
-    /// Kills all agents. Healing starts them with the data that they have.
-    ///
-    /// # Errors
-    /// `Unsupported` where a restart forgets everything; `Timeout` when the kernel does not get one killed.
-    pub async fn kill_all(self: &Arc<Self>) -> Result<Guard> {
-        if self.options.kind == Kind::Dev {
-            return Err(Error::unsupported("an agent without a data folder forgets everything when it ends"));
-        }
-        self.kill(0..self.agents.len()).await
-    }
-
-    /// Kills some agents. Healing starts them.
-    ///
-    /// # Errors
-    /// `Timeout` when the kernel does not get one killed.
-    pub async fn kill(self: &Arc<Self>, agents: impl IntoIterator<Item = usize>) -> Result<Guard> {
-        let agents: Vec<&Agent> = agents.into_iter().filter_map(|number| self.agents.get(number)).collect();
-        let (starting, waiting) = (self.clone(), self.clone());
-        let guard = Guard::new(move || {
-            // What cannot be started does not serve, and that is waited for.
-            let _ = starting.start_all();
-        });
-        let guard = guard.with_settled(async move { waiting.serves().await });
-        try_join_all(agents.iter().map(|agent| agent.server().kill())).await?;
-        Ok(guard)
-    }
-
-    /// Freezes all agents: connections stay, and nothing answers.
-    ///
-    /// # Errors
-    /// `Unavailable` when one is not running.
-    pub async fn freeze_all(self: &Arc<Self>) -> Result<Guard> {
-        let (thawing, waiting) = (self.clone(), self.clone());
-        let guard = Guard::new(move || {
-            for agent in &thawing.agents {
-                // One that has died meanwhile is somebody else's fault.
-                let _ = agent.server().thaw();
-            }
-        });
-        let guard = guard.with_settled(async move { waiting.serves().await });
-        try_join_all(self.agents.iter().map(|agent| agent.server().freeze())).await?;
-        Ok(guard)
-    }
-
-    /// Takes everything that is stored, as a restart of all agents with empty disks does. Returns when all serve again.
-    ///
-    /// # Errors
-    /// `Unavailable` when it does not serve again.
-    pub async fn wipe(&self) -> Result<()> {
-        try_join_all(self.agents.iter().map(|agent| agent.server().wipe())).await?;
-        self.start_all()?;
-        self.serves().await
     }
 
     /// The number of the server that leads.

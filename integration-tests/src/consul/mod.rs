@@ -2,6 +2,7 @@
 
 mod agent;
 mod cluster;
+mod faults;
 mod harness;
 mod keys;
 mod options;

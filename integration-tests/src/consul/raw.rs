@@ -43,6 +43,14 @@ impl Raw {
         self.send(Method::PUT, path, Some(body)).await
     }
 
+    /// Deletes what is at `path`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn delete(&self, path: &str) -> Result<Value> {
+        self.send(Method::DELETE, path, None).await
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
         let failed =
             |error: reqwest::Error| Error::unexpected(format!("the plain client: {path}")).with_source(error);

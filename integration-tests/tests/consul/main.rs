@@ -1,6 +1,13 @@
 //! The Consul backend keeps its promises on real agents: in memory, on disk, and with three servers.
 
+mod agents;
+mod bad_input;
 mod cases;
+mod health;
+mod rights;
+mod servers;
+mod stage;
+mod watching;
 
 use std::process::ExitCode;
 
@@ -31,11 +38,11 @@ fn suites(name: &str, pool: &Pool<Consul>, options: Options) -> Subject {
 fn main() -> ExitCode {
     let pool = Pool::new();
     let subjects = [
-        cases::proved(suites("consul", &pool, Options::new(Kind::Single)), &pool),
+        cases::single(suites("consul", &pool, Options::new(Kind::Single)), &pool),
         suites("consul-dev", &pool, Options::new(Kind::Dev)),
-        suites("consul-cluster", &pool, Options::new(Kind::Cluster)),
+        cases::cluster(suites("consul-cluster", &pool, Options::new(Kind::Cluster)), &pool),
         suites("consul-tls", &pool, Options::new(Kind::Dev).with_tls()),
-        suites("consul-acl", &pool, Options::new(Kind::Dev).with_acls(cases::ROOT)),
+        suites("consul-acl", &pool, Options::new(Kind::Dev).with_acls(stage::ROOT)),
     ];
     run_with_threads(THREADS, subjects)
 }
