@@ -4,15 +4,19 @@
 
 mod fake;
 
+use std::time::Duration;
+
 use callsign_consul::Consul;
 use callsign_core::{
     Backend, Discovery, ErrorKind, Instance, Probe, Read, Record, Registry, ServiceKey, Ttl,
 };
 use fake::{Fake, Says, World, entry};
 use serde_json::json;
+use tokio::time::timeout;
 
 const LOOK: &str = "/v1/agent/health/service/id/";
 const REGISTER: &str = "/v1/agent/service/register";
+const DEREGISTER: &str = "/v1/agent/service/deregister/";
 const PASS: &str = "/v1/agent/check/pass/";
 const PROOF: &str = "/v1/catalog/service/";
 
@@ -52,6 +56,34 @@ async fn what_the_servers_do_not_have_is_not_committed_and_the_next_renewal_says
     let error = client.renew(&record()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(error.to_string().starts_with("main: renew: not found: the servers do not have"), "{error}");
+}
+
+#[tokio::test]
+async fn a_registration_that_was_given_up_does_not_outlive_the_removal() {
+    let fake = agent().await;
+    let client = fake.client();
+    fake.set(|world| {
+        world.held = Some(REGISTER);
+        world.others.push((DEREGISTER, fine()));
+    });
+    let given_up = timeout(Duration::from_millis(300), client.register(&record())).await;
+    assert!(given_up.is_err() && fake.count(&[REGISTER]) == 1, "{given_up:?}");
+    let (last, agent) = (record(), client.clone());
+    let mut removal = Box::pin(async move { agent.deregister(&last).await });
+    assert!(
+        timeout(Duration::from_millis(300), &mut removal).await.is_err(),
+        "what is under way was forgotten"
+    );
+    // Nothing was there to be removed, and now the agent has taken it.
+    assert_eq!(fake.count(&[DEREGISTER]), 0);
+    let service = json!({"Service": "orders", "Address": "10.0.0.5", "Port": 80, "Meta": {}});
+    let there = json!({"AggregatedStatus": "passing", "Service": service, "Checks": []});
+    fake.set(|world| {
+        world.held = None;
+        world.others[0].1 = says(&there);
+    });
+    assert!(removal.await.unwrap().committed);
+    assert_eq!(fake.count(&[DEREGISTER]), 1);
 }
 
 #[tokio::test]

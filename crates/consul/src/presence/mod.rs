@@ -4,6 +4,7 @@ mod agent;
 mod pins;
 mod proof;
 mod prover;
+mod under_way;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use agent::{Home, Stored};
 use pins::{Pin, Pins};
 use proof::Shown;
 use prover::Prover;
+use under_way::{UnderWay, to_its_end};
 
 /// How long a renewal waits for a proof at the most: the next one asks again.
 const PROOF: Duration = Duration::from_secs(3);
@@ -31,12 +33,19 @@ pub(crate) struct Presence {
     agents: Arc<Agents>,
     pins: Pins,
     prover: Prover,
+    under_way: UnderWay,
     rights: Rights,
 }
 
 impl Presence {
     pub(crate) fn new(agents: Arc<Agents>) -> Self {
-        Self { prover: Prover::new(agents.clone()), agents, pins: Pins::default(), rights: Rights::default() }
+        Self {
+            prover: Prover::new(agents.clone()),
+            agents,
+            pins: Pins::default(),
+            under_way: UnderWay::default(),
+            rights: Rights::default(),
+        }
     }
 
     pub(crate) async fn register(&self, record: &Record) -> Result<Receipt> {
@@ -47,11 +56,7 @@ impl Presence {
         stored.refuse_lower(record)?;
         // The agent counts from later on: when the ttl is over there, it is over here.
         let renewed_at = Instant::now();
-        home.write(&registration, &stored).await?;
-        if stored.is_troubled() {
-            // A check that is there stays as it is.
-            home.pass(&registration).await.map_err(|failure| failure.error.with_outcome_unknown())?;
-        }
+        let stored = self.write(record, home.number(), &registration, stored).await?;
         self.pins.insert(record, Pin::new(home.number(), registration.clone(), record, renewed_at));
         let shown = home.show(&registration, record, &stored);
         let (shown, committed) = tokio::join!(shown, self.confirm(record, &registration));
@@ -90,18 +95,44 @@ impl Presence {
             Some(agent) => vec![agent],
             None => (0..self.agents.count()).collect(),
         };
-        for agent in homes {
-            let home = Home::at(&self.agents, agent);
-            let stored = home.look(&id, place.namespace.as_deref()).await?;
-            stored.refuse_lower(record)?;
-            if stored.is_there() {
-                home.remove(&id, place.namespace.as_deref()).await?;
-            }
-        }
+        remove(&self.agents, &homes, &place, &id, record).await?;
         self.pins.remove(key);
+        if let Some(earlier) = self.under_way.earlier(key) {
+            // A registration that was given up may come after the removal.
+            let (agents, place, id, record) =
+                (self.agents.clone(), place.clone(), id.clone(), record.clone());
+            to_its_end(async move {
+                earlier.ended().await;
+                remove(&agents, &homes, &place, &id, &record).await
+            })
+            .await?;
+        }
         // Also where there was nothing to remove: an agent that is not asked may have it, and its servers know.
         let committed = self.is_gone(&place, &id, record).await;
         Ok(Receipt::new(record.ttl.get()).with_committed(committed))
+    }
+
+    /// Writes the record at an agent that has `stored`.
+    async fn write(
+        &self,
+        record: &Record,
+        agent: usize,
+        registration: &Arc<Registration>,
+        stored: Stored,
+    ) -> Result<Stored> {
+        let begun = self.under_way.begin(record.key());
+        let (agents, registration) = (self.agents.clone(), registration.clone());
+        to_its_end(async move {
+            let home = Home::at(&agents, agent);
+            home.write(&registration, &stored).await?;
+            if stored.is_troubled() {
+                // A check that is there stays as it is.
+                home.pass(&registration).await.map_err(|failure| failure.error.with_outcome_unknown())?;
+            }
+            begun.end();
+            Ok(stored)
+        })
+        .await
     }
 
     /// A record that this backend knows nothing of, or has not heard of for longer than its ttl: it is renewed only
@@ -194,6 +225,19 @@ impl Presence {
         }
         false
     }
+}
+
+/// Removes what these agents have under `id`, unless it is higher than `record`.
+async fn remove(agents: &Agents, homes: &[usize], place: &Place, id: &str, record: &Record) -> Result<()> {
+    for agent in homes {
+        let home = Home::at(agents, *agent);
+        let stored = home.look(id, place.namespace.as_deref()).await?;
+        stored.refuse_lower(record)?;
+        if stored.is_there() {
+            home.remove(id, place.namespace.as_deref()).await?;
+        }
+    }
+    Ok(())
 }
 
 impl Stored {

@@ -52,12 +52,14 @@ pub(crate) struct World {
     pub(crate) others: Vec<(&'static str, Says)>,
     /// The token that is wanted, if any.
     pub(crate) token: Option<&'static str>,
+    /// What begins so has to wait for its answer.
+    pub(crate) held: Option<&'static str>,
 }
 
 impl World {
     /// All servers say the same.
     pub(crate) fn of(says: Says) -> Self {
-        Self { any: says.clone(), leader: says, others: Vec::new(), token: None }
+        Self { any: says.clone(), leader: says, others: Vec::new(), token: None, held: None }
     }
 }
 
@@ -112,6 +114,9 @@ async fn answer(world: &watch::Sender<World>, log: &Mutex<Vec<String>>, request:
     if world.borrow().token.is_some_and(|wanted| token != Some(wanted)) {
         return reply(&Says::error(403, "ACL not found"));
     }
+    let holds = |world: &World| world.held.is_some_and(|held| path.starts_with(held));
+    // Until it is let go, or the test has ended.
+    drop(world.subscribe().wait_for(|world| !holds(world)).await);
     if !path.starts_with("/v1/health/service/") {
         let world = world.borrow();
         let known = world.others.iter().find(|(prefix, _)| path.starts_with(prefix));
