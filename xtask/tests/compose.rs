@@ -16,16 +16,37 @@ const SETTINGS: [(&str, &str); 4] = [
     ("--quota-backend-bytes", "2147483648"),
 ];
 
+/// What each agent of a Consul is told, on top of who it is.
+const AGENT: [&str; 6] = [
+    "-client=0.0.0.0",
+    "-http-port=8500",
+    "-serf-lan-port=8301",
+    "-hcl=disable_update_check = true",
+    "-hcl=performance { raft_multiplier = 1 }",
+    "-hcl=limits { http_max_conns_per_client = 2000 }",
+];
+
 struct Service {
     name: String,
     image: String,
-    flags: BTreeMap<String, String>,
+    program: String,
+    /// As they are written.
+    arguments: Vec<String>,
     ports: Vec<String>,
 }
 
 impl Service {
+    /// The values of each flag `--name=value`.
+    fn flags(&self) -> BTreeMap<&str, &str> {
+        self.arguments.iter().filter_map(|argument| argument.split_once('=')).collect()
+    }
+
     fn flag(&self, name: &str) -> Option<&str> {
-        self.flags.get(name).map(String::as_str)
+        self.flags().get(name).copied()
+    }
+
+    fn has(&self, argument: &str) -> bool {
+        self.arguments.iter().any(|found| found == argument)
     }
 }
 
@@ -42,20 +63,16 @@ fn read(name: &str, service: &Yaml) -> Service {
         assert!(known.contains(&key.as_str().unwrap()), "{name}: {key:?}");
     }
     let words = |key: &str| {
-        let words = service[key].as_vec().unwrap().iter();
+        let words = service[key].as_vec().into_iter().flatten();
         words.map(|word| word.as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let command = words("command");
-    let (program, flags) = command.split_first().unwrap();
-    assert_eq!(program, "/usr/local/bin/etcd", "{name}");
-    let flag = |flag: &String| {
-        let (name, value) = flag.split_once('=').unwrap();
-        (name.to_owned(), value.to_owned())
-    };
+    let (program, arguments) = command.split_first().unwrap();
     Service {
         name: name.to_owned(),
         image: service["image"].as_str().unwrap().to_owned(),
-        flags: flags.iter().map(flag).collect(),
+        program: program.clone(),
+        arguments: arguments.to_vec(),
         ports: words("ports"),
     }
 }
@@ -63,6 +80,8 @@ fn read(name: &str, service: &Yaml) -> Service {
 /// Every member says who it is and where it is reached, and is set up like all others.
 fn check_member(service: &Service, port: u16) {
     let name = &service.name;
+    assert_eq!(service.program, "/usr/local/bin/etcd", "{name}");
+    assert!(service.arguments.iter().all(|argument| argument.starts_with("--")), "{name}");
     assert_eq!(service.flag("--name"), Some(name.as_str()));
     assert_eq!(service.ports, [format!("127.0.0.1:{port}:2379")], "{name}: on loopback alone");
     assert_eq!(service.flag("--listen-client-urls"), Some("http://0.0.0.0:2379"), "{name}");
@@ -78,7 +97,7 @@ fn one_etcd_serves_on_its_port_on_loopback() {
     let services = services("etcd.yml");
     assert_eq!(services.len(), 1);
     check_member(&services[0], 2379);
-    assert!(!services[0].flags.keys().any(|flag| flag.contains("cluster")), "it is alone");
+    assert!(!services[0].flags().keys().any(|flag| flag.contains("cluster")), "it is alone");
 }
 
 #[test]
@@ -99,13 +118,56 @@ fn three_members_find_each_other_by_the_names_of_their_services() {
     }
 }
 
+/// Every agent says who it is, is set up like all others, and is a server or not.
+fn check_agent(agent: &Service, servers: Option<usize>) {
+    let name = &agent.name;
+    assert_eq!(agent.program, "agent", "{name}: what the image's own program is told to be");
+    assert!(agent.has(&format!("-node={name}")) && agent.has("-data-dir=/consul/data"), "{name}");
+    for argument in AGENT {
+        assert!(agent.has(argument), "{name}: {argument}");
+    }
+    assert_eq!(agent.has("-server"), servers.is_some(), "{name}");
+    let expected = servers.map(|count| count.to_string());
+    assert_eq!(agent.flag("-bootstrap-expect"), expected.as_deref(), "{name}");
+}
+
 #[test]
-fn all_run_one_image_with_a_version() {
-    let services: Vec<_> = ["etcd.yml", "etcd-cluster.yml"].into_iter().flat_map(services).collect();
-    let (_, version) = services[0].image.rsplit_once(":v").unwrap();
-    let numbers: Vec<u32> = version.split('.').map(|number| number.parse().unwrap()).collect();
-    assert_eq!(numbers.len(), 3, "{version}");
-    for service in &services {
-        assert_eq!(service.image, services[0].image, "{}", service.name);
+fn one_consul_serves_on_its_port_on_loopback() {
+    let services = services("consul.yml");
+    assert_eq!(services.len(), 1);
+    check_agent(&services[0], Some(1));
+    assert_eq!(services[0].ports, ["127.0.0.1:8500:8500"]);
+    assert!(services[0].flag("-retry-join").is_none(), "it is alone");
+}
+
+#[test]
+fn three_servers_and_an_agent_find_each_other_by_the_names_of_their_services() {
+    let services = services("consul-cluster.yml");
+    assert_eq!(services.len(), 4);
+    let (client, servers) = services.split_last().unwrap();
+    for agent in &services {
+        let is_server = servers.iter().any(|server| server.name == agent.name);
+        check_agent(agent, is_server.then_some(3));
+        for server in servers {
+            assert!(agent.has(&format!("-retry-join={}", server.name)), "{}", agent.name);
+        }
+        assert_eq!(agent.flag("-retry-interval"), Some("1s"), "{}", agent.name);
+        let ports: &[&str] = if is_server { &[] } else { &["127.0.0.1:8500:8500"] };
+        assert_eq!(agent.ports, ports, "{}: clients talk to one agent, on loopback alone", agent.name);
+    }
+    assert_eq!(client.name, "agent");
+}
+
+#[test]
+fn all_of_a_kind_run_one_image_with_a_version() {
+    for (files, parts) in [(["etcd.yml", "etcd-cluster.yml"], 3), (["consul.yml", "consul-cluster.yml"], 2)] {
+        let services: Vec<_> = files.into_iter().flat_map(services).collect();
+        let (_, version) = services[0].image.rsplit_once(':').unwrap();
+        let numbers = version.trim_start_matches('v').split('.');
+        let numbers: Vec<u32> = numbers.map(|number| number.parse().unwrap()).collect();
+        assert_eq!(numbers.len(), parts, "{version}");
+        for service in &services {
+            assert_eq!(service.image, services[0].image, "{}", service.name);
+        }
     }
 }
