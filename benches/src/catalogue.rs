@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::measure::Measured;
-use crate::{disk, etcd, faults, memory, pick, reads, view};
+use crate::{consul, disk, etcd, faults, memory, pick, reads, view};
 
 /// Measures that are taken together.
 #[derive(Debug)]
@@ -45,7 +45,16 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { names: &["etcd.leader_killed_live"], run: etcd::members::leader_killed_live },
     Group { names: &["etcd.member_frozen_live"], run: etcd::members::frozen_live },
     Group { names: &["etcd.back_after_outage"], run: etcd::outages::back_after_outage },
-    Group { names: &["faults.violations", "faults.settled", "faults.gone"], run: faults::rounds },
+    Group { names: &["consul.register_to_seen"], run: consul::arrival::register_to_seen },
+    Group { names: &["consul.register_200"], run: consul::agents::register_200 },
+    Group { names: &["consul.back_after_restart"], run: consul::agents::back_after_restart },
+    Group { names: &["consul.renewals_lost"], run: consul::agents::renewals_lost },
+    Group { names: &["consul.view_10k"], run: consul::large::view_10k },
+    Group { names: &["faults.violations", "faults.settled", "faults.gone"], run: faults::on_etcd },
+    Group {
+        names: &["faults.consul_violations", "faults.consul_settled", "faults.consul_gone"],
+        run: faults::on_consul,
+    },
 ];
 
 /// All names.

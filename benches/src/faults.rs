@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use callsign_integration_tests::etcd::{Options, Version};
-use callsign_integration_tests::rounds::{self, GONE, Outcome, Report, SETTLED};
+use callsign_integration_tests::consul::{self, Consul, Kind};
+use callsign_integration_tests::etcd::{Etcd, Options, Version};
+use callsign_integration_tests::rounds::{self, Ground, Outcome, Promises, Report};
 use futures::try_join;
 use tokio::runtime;
 
@@ -12,21 +13,45 @@ use crate::measure::{Measured, Skipped, Unit};
 use crate::samples::Samples;
 
 const VERSION: Version = Version::V3_5;
-/// On a single member, and as many on three.
+/// On a single server, and as many on three.
 const ROUNDS: usize = 50;
 
 /// Kills, freezes, wipes, partitions and stalls, while owners of 24 instances come and go and three views look on:
 /// breaches of the rules, the slowest recovery, and the longest that a dead instance was shown.
-pub(crate) fn rounds() -> Result<Vec<Measured>> {
+pub(crate) fn on_etcd() -> Result<Vec<Measured>> {
     VERSION.program().map_err(Skipped)?;
+    rounds(["faults.violations", "faults.settled", "faults.gone"], async || {
+        let single = Etcd::start(Options::new(VERSION)).await?;
+        let cluster = Etcd::start(Options::new(VERSION).with_cluster()).await?;
+        Ok([("one member of etcd", single.into()), ("three members of etcd", cluster.into())])
+    })
+}
+
+/// As [`on_etcd`], on an agent that is a server, and on three servers with an agent for clients.
+pub(crate) fn on_consul() -> Result<Vec<Measured>> {
+    consul::program().map_err(Skipped)?;
+    rounds(["faults.consul_violations", "faults.consul_settled", "faults.consul_gone"], async || {
+        let single = Consul::start(consul::Options::new(Kind::Single)).await?;
+        let cluster = Consul::start(consul::Options::new(Kind::Cluster)).await?;
+        Ok([("one server of consul", single.into()), ("three servers of consul", cluster.into())])
+    })
+}
+
+fn rounds(
+    [violated, settled_after, gone_after]: [&str; 3],
+    start: impl AsyncFnOnce() -> Result<[(&'static str, Ground); 2]>,
+) -> Result<Vec<Measured>> {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
     // They mostly wait, so both run at the same time.
-    let reports = runtime.block_on(async {
-        let single = run("one member", Options::new(VERSION));
-        let cluster = run("three members", Options::new(VERSION).with_cluster());
-        let (single, cluster) = try_join!(single, cluster)?;
-        anyhow::Ok([single, cluster])
+    let (reports, promises) = runtime.block_on(async {
+        let grounds = start().await?;
+        let promises = grounds.each_ref().map(|(_, ground)| ground.promises());
+        let [(single, one), (cluster, three)] = grounds;
+        let (one, three) = try_join!(run(single, one), run(cluster, three))?;
+        anyhow::Ok(([one, three], promises))
     })?;
+    let slowest =
+        |of: fn(&Promises) -> Duration| promises.iter().map(of).max().unwrap_or_default().as_secs_f64();
     let outcomes = || reports.iter().flat_map(|report| &report.outcomes);
     let samples =
         |pick: fn(&Outcome) -> Option<Duration>, what| Samples::new(outcomes().filter_map(pick), what);
@@ -40,17 +65,17 @@ pub(crate) fn rounds() -> Result<Vec<Measured>> {
     let violations = violations as f64;
     let what = format!("{} rounds, {operations} writes, {sights} sights", outcomes().count());
     Ok(vec![
-        Measured::count("faults.violations", violations, "violations", 0.0, what),
-        Measured::slowest("faults.settled", &settled, Unit::Seconds, SETTLED.as_secs_f64()),
-        Measured::slowest("faults.gone", &gone, Unit::Seconds, GONE.as_secs_f64()),
+        Measured::count(violated, violations, "violations", 0.0, what),
+        Measured::slowest(settled_after, &settled, Unit::Seconds, slowest(|promises| promises.settled)),
+        Measured::slowest(gone_after, &gone, Unit::Seconds, slowest(|promises| promises.gone)),
     ])
 }
 
 #[expect(clippy::print_stderr, reason = "it takes some minutes, and a breach has to be seen")]
-async fn run(what: &'static str, options: Options) -> Result<Report> {
+async fn run(what: &'static str, ground: Ground) -> Result<Report> {
     let seed = fastrand::u64(..);
     eprintln!("{what}: seed {seed}");
-    let report = rounds::run(options, ROUNDS, seed, |outcome| eprintln!("{what}: {outcome}")).await?;
+    let report = rounds::run(ground, ROUNDS, seed, |outcome| eprintln!("{what}: {outcome}")).await?;
     report.violations.iter().for_each(|violation| eprintln!("{what}: violation: {violation}"));
     Ok(report)
 }

@@ -11,6 +11,7 @@
 mod args;
 mod catalogue;
 mod clock;
+mod consul;
 mod disk;
 mod etcd;
 mod faults;

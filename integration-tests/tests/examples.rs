@@ -5,7 +5,8 @@ use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 
 use callsign_core::{Authority, Backend, Capabilities, Error, Result, async_trait};
-use callsign_integration_tests::etcd::{Etcd, Options, Version};
+use callsign_integration_tests::consul::{self, Consul, Kind};
+use callsign_integration_tests::etcd::{self, Etcd, Version};
 use callsign_testkit::suite::{CaseResult, Stop};
 use callsign_testkit::{Harness, Subject, run_with_threads};
 use tokio::process::Command;
@@ -51,38 +52,68 @@ async fn ends_well(mut command: Command) -> CaseResult<String> {
     Err(Stop::failed(format!("{command:?} ended with {}\n{said}\n{complaint}", output.status)))
 }
 
-async fn runs(program: &str, choose: impl FnOnce(&mut Command, &str)) -> CaseResult<String> {
-    VERSION.program().map_err(Stop::Missing)?;
-    let etcd = Etcd::start(Options::new(VERSION)).await?;
-    let endpoint = etcd.endpoints().swap_remove(0);
-    let url = endpoint.replace("http://", "etcd://");
+/// What `program` prints, told as `choose` tells it.
+async fn runs(program: &str, choose: impl FnOnce(&mut Command)) -> CaseResult<String> {
     let mut command = Command::new(built(program).await?);
-    choose(&mut command, &url);
+    choose(&mut command);
     ends_well(command).await
 }
 
+async fn quickstart_on(kind: &str, url: &str) -> CaseResult {
+    let said = runs("quickstart", |quickstart| {
+        quickstart.env("CALLSIGN_REGISTRY", url);
+    });
+    let said = said.await?;
+    if said.contains(&format!("type {kind}")) {
+        return Ok(());
+    }
+    Err(Stop::failed(format!("it ran on another registry\n{said}")))
+}
+
+async fn swapped_to(kind: &str, url: &str) -> CaseResult {
+    let said = runs("swap_registry", |program| {
+        program.args(["main", url]);
+    });
+    let said = said.await?;
+    let lines = |registry: &str| said.lines().filter(|line| line.contains(registry)).count();
+    if lines("main ") == lines(&format!("{kind}://")) && lines("main ") > 0 {
+        return Ok(());
+    }
+    Err(Stop::failed(format!("the registries have different stories\n{said}")))
+}
+
+async fn an_etcd() -> CaseResult<(Arc<Etcd>, String)> {
+    VERSION.program().map_err(Stop::Missing)?;
+    let etcd = Etcd::start(etcd::Options::new(VERSION)).await?;
+    let url = etcd.endpoints().swap_remove(0).replace("http://", "etcd://");
+    Ok((etcd, url))
+}
+
+async fn a_consul() -> CaseResult<(Arc<Consul>, String)> {
+    consul::program().map_err(Stop::Missing)?;
+    let consul = Consul::start(consul::Options::new(Kind::Single)).await?;
+    let url = consul.home()?.url().replace("http://", "consul://");
+    Ok((consul, url))
+}
+
 fn main() -> ExitCode {
-    let subject = Subject::fresh(format!("{VERSION}-examples"), || NoHarness)
+    let etcd = Subject::fresh(format!("{VERSION}-examples"), || NoHarness)
         .proves("examples", "quickstart", "The quickstart fails no call on etcd.", || async {
-            let said = runs("quickstart", |quickstart, url| {
-                quickstart.env("CALLSIGN_REGISTRY", url);
-            });
-            let said = said.await?;
-            if said.contains("type etcd") {
-                return Ok(());
-            }
-            Err(Stop::failed(format!("it ran on another registry\n{said}")))
+            let (_etcd, url) = an_etcd().await?;
+            quickstart_on("etcd", &url).await
         })
         .proves("examples", "swap_registry", "The same program runs on memory and on etcd.", || async {
-            let said = runs("swap_registry", |program, url| {
-                program.args(["main", url]);
-            });
-            let said = said.await?;
-            let lines = |registry: &str| said.lines().filter(|line| line.contains(registry)).count();
-            if lines("main ") == lines("etcd://") && lines("main ") > 0 {
-                return Ok(());
-            }
-            Err(Stop::failed(format!("the registries have different stories\n{said}")))
+            let (_etcd, url) = an_etcd().await?;
+            swapped_to("etcd", &url).await
         });
-    run_with_threads(2, [subject])
+    let consul = Subject::fresh("consul-examples", || NoHarness)
+        .proves("examples", "quickstart", "The quickstart fails no call on Consul.", || async {
+            let (_consul, url) = a_consul().await?;
+            quickstart_on("consul", &url).await
+        })
+        .proves("examples", "swap_registry", "The same program runs on memory and on Consul.", || async {
+            let (_consul, url) = a_consul().await?;
+            swapped_to("consul", &url).await
+        });
+    run_with_threads(2, [etcd, consul])
 }

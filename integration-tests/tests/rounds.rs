@@ -1,4 +1,4 @@
-//! Whatever befalls a real etcd in whatever order: nobody is lost, and nobody comes back who has left.
+//! Whatever befalls a real registry in whatever order: nobody is lost, and nobody comes back who has left.
 //!
 //! The faults are chosen by a seed, which a failure prints; `CALLSIGN_TEST_SEED` repeats one, and
 //! `CALLSIGN_TEST_ROUNDS` says how many rounds there are.
@@ -10,8 +10,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use callsign_core::{Authority, Backend, Capabilities, Error, Result, async_trait};
-use callsign_integration_tests::etcd::{Options, Version};
-use callsign_integration_tests::rounds;
+use callsign_integration_tests::consul::{self, Consul, Kind};
+use callsign_integration_tests::etcd::{self, Etcd, Version};
+use callsign_integration_tests::rounds::{self, Ground};
 use callsign_testkit::suite::{CaseResult, Stop};
 use callsign_testkit::{Harness, Subject, run_with_threads};
 
@@ -37,28 +38,47 @@ fn setting<T: FromStr>(name: &str) -> Option<T> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-async fn survives(options: Options) -> CaseResult {
-    options.version.program().map_err(Stop::Missing)?;
+async fn survives(name: &str, ground: Ground) -> CaseResult {
     let seed = setting("CALLSIGN_TEST_SEED").unwrap_or_else(|| fastrand::u64(..));
     let count = setting("CALLSIGN_TEST_ROUNDS").unwrap_or(ROUNDS);
-    let members = options.members;
-    println!("{members} members, seed {seed}");
-    let report =
-        rounds::run(options, count, seed, |outcome| println!("{members} members, {outcome}")).await?;
-    println!("{members} members, in all {:?}", report.summary);
+    println!("{name}, seed {seed}");
+    let report = rounds::run(ground, count, seed, |outcome| println!("{name}, {outcome}")).await?;
+    println!("{name}, in all {:?}", report.summary);
     match report.violations.as_slice() {
         [] => Ok(()),
         all => Err(Stop::failed(format!("CALLSIGN_TEST_SEED={seed} repeats this\n{}", all.join("\n")))),
     }
 }
 
+async fn etcd_survives(options: etcd::Options) -> CaseResult {
+    options.version.program().map_err(Stop::Missing)?;
+    let name = format!("etcd of {}", options.members);
+    survives(&name, Etcd::start(options).await?.into()).await
+}
+
+async fn consul_survives(kind: Kind) -> CaseResult {
+    consul::program().map_err(Stop::Missing)?;
+    let consul = Consul::start(consul::Options::new(kind)).await?;
+    survives(&format!("consul of {}", consul.agents().len()), consul.into()).await
+}
+
 fn main() -> ExitCode {
-    let subject = Subject::fresh(format!("{VERSION}-rounds"), || NoHarness)
+    let etcd = Subject::fresh(format!("{VERSION}-rounds"), || NoHarness)
         .proves("rounds", "single", "A single member and its clients recover from everything.", || {
-            survives(Options::new(VERSION))
+            etcd_survives(etcd::Options::new(VERSION))
         })
         .proves("rounds", "cluster", "Three members and their clients recover from everything.", || {
-            survives(Options::new(VERSION).with_cluster())
+            etcd_survives(etcd::Options::new(VERSION).with_cluster())
         });
-    run_with_threads(2, [subject])
+    let consul = Subject::fresh("consul-rounds", || NoHarness)
+        .proves("rounds", "single", "A single agent and its clients recover from everything.", || {
+            consul_survives(Kind::Single)
+        })
+        .proves(
+            "rounds",
+            "cluster",
+            "Three servers, an agent and its clients recover from everything.",
+            || consul_survives(Kind::Cluster),
+        );
+    run_with_threads(4, [etcd, consul])
 }

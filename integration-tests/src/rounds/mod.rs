@@ -1,10 +1,11 @@
-//! Rounds of random faults on a real etcd, while owners come and go and views look on.
+//! Rounds of random faults on a real registry, while owners come and go and views look on.
 //!
 //! In each round something befalls the registry or the ways to it, owners do what owners do, and the fault heals. Then
 //! every registration has to be there and every view has to agree, and when somebody dies without a word, it has to
 //! disappear. In the end the whole history is held against the rules of [`callsign_testkit::history`].
 
 mod book;
+mod ground;
 mod plan;
 mod process;
 mod recorded;
@@ -20,16 +21,8 @@ use callsign_core::Result;
 use callsign_testkit::history::{Bounds, Summary};
 use tokio::time::sleep;
 
-use crate::etcd::Options;
-
+pub use ground::{Ground, Promises};
 use world::World;
-
-/// The ttl of every registration.
-pub const TTL: Duration = Duration::from_secs(3);
-/// How long after a fault has healed all views must be right.
-pub const SETTLED: Duration = Duration::from_secs(TTL.as_secs() + 10);
-/// How long after its process has died an instance may be shown.
-pub const GONE: Duration = Duration::from_secs(TTL.as_secs() + 2);
 
 /// What a view may be behind while faults last: the longest, until it is noticed, and until another member is found.
 /// What has left and was dropped is never shown again.
@@ -45,7 +38,7 @@ pub struct Outcome {
     pub what: String,
     /// How long it took after healing until everybody was right, if it did not take too long.
     pub settled: Option<Duration>,
-    /// How long an instance was shown after its process had died, if it was not too long, and if any did.
+    /// How long an instance got traffic after its process had died, if it was not too long, and if any did.
     pub gone: Option<Duration>,
     /// What was wrong.
     pub complaint: Option<String>,
@@ -79,19 +72,19 @@ pub struct Report {
     pub violations: Vec<String>,
 }
 
-/// So many rounds on an etcd of its own that is set up as `options` say; `tell` hears of each when it is over. The same
+/// So many rounds on a registry that nobody else uses; `tell` hears of each when it is over. The same
 /// seed makes the same faults.
 ///
 /// # Errors
-/// When etcd cannot be started or hurt. What is wrong with callsign is in the report.
+/// When the registry cannot be reached or hurt. What is wrong with callsign is in the report.
 pub async fn run(
-    options: Options,
+    ground: Ground,
     rounds: usize,
     seed: u64,
     tell: impl Fn(&Outcome) + Send + Sync,
 ) -> Result<Report> {
-    let plan = plan::plan(seed, options.members, rounds);
-    let mut world = World::begin(options).await?;
+    let plan = plan::plan(seed, ground.0.shape(), rounds);
+    let mut world = World::begin(ground).await?;
     let mut outcomes = Vec::with_capacity(rounds);
     for (number, round) in plan.iter().enumerate() {
         let mut outcome = world.live_through(round).await?;

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::ground::Shape;
 use crate::proxy::{Direction, Mode};
 
 /// How many ids there are. Who leaves makes room for another owner of the same id.
@@ -33,10 +34,10 @@ pub(super) enum Fault {
     Wipe,
     /// The member is cut off from the other ones, and its clients reach it.
     Isolate(usize),
-    /// The ways of some clients to some members.
+    /// The ways of some clients to some of the doors.
     Way {
         side: Side,
-        members: Vec<usize>,
+        doors: Vec<usize>,
         mode: Mode,
     },
 }
@@ -90,9 +91,9 @@ enum Kind {
 
 const KINDS: [Kind; 5] = [Kind::Kill, Kind::Freeze, Kind::Wipe, Kind::Partition, Kind::Stall];
 
-/// So many rounds for so many members. Each five of them have every kind of fault.
-pub(super) fn plan(seed: u64, members: usize, rounds: usize) -> Vec<Round> {
-    let mut dice = Dice { rng: fastrand::Rng::with_seed(seed), members };
+/// So many rounds for a registry of this shape. Each five of them have every kind of fault.
+pub(super) fn plan(seed: u64, shape: Shape, rounds: usize) -> Vec<Round> {
+    let mut dice = Dice { rng: fastrand::Rng::with_seed(seed), shape };
     let mut deck = Vec::new();
     (0..rounds)
         .map(|_| {
@@ -107,7 +108,7 @@ pub(super) fn plan(seed: u64, members: usize, rounds: usize) -> Vec<Round> {
 
 struct Dice {
     rng: fastrand::Rng,
-    members: usize,
+    shape: Shape,
 }
 
 impl Dice {
@@ -133,11 +134,11 @@ impl Dice {
 
     fn fault(&mut self, kind: Kind) -> Fault {
         match kind {
-            Kind::Kill => Fault::Kill(self.some_members()),
-            Kind::Freeze => Fault::Freeze(self.some_members()),
+            Kind::Kill => Fault::Kill(self.some(self.shape.members)),
+            Kind::Freeze => Fault::Freeze(self.some(self.shape.members)),
             Kind::Wipe => Fault::Wipe,
-            Kind::Partition if self.members > 1 && self.rng.bool() => {
-                Fault::Isolate(self.rng.usize(..self.members))
+            Kind::Partition if self.shape.isolates && self.rng.bool() => {
+                Fault::Isolate(self.rng.usize(..self.shape.members))
             }
             Kind::Partition => self.way(&[Mode::Refuse]),
             Kind::Stall => self.way(&[
@@ -152,17 +153,17 @@ impl Dice {
 
     fn way(&mut self, modes: &[Mode]) -> Fault {
         let side = [Side::Owners, Side::Views, Side::Everybody][self.rng.usize(..3)];
-        let members = self.some_members();
-        Fault::Way { side, members, mode: modes[self.rng.usize(..modes.len())] }
+        let doors = self.some(self.shape.doors);
+        Fault::Way { side, doors, mode: modes[self.rng.usize(..modes.len())] }
     }
 
-    /// One member, most of them, or all.
-    fn some_members(&mut self) -> Vec<usize> {
-        let mut members: Vec<_> = (0..self.members).collect();
-        self.rng.shuffle(&mut members);
-        members.truncate(self.rng.usize(1..=self.members));
-        members.sort_unstable();
-        members
+    /// One of so many, most of them, or all.
+    fn some(&mut self, count: usize) -> Vec<usize> {
+        let mut some: Vec<_> = (0..count).collect();
+        self.rng.shuffle(&mut some);
+        some.truncate(self.rng.usize(1..=count));
+        some.sort_unstable();
+        some
     }
 
     fn act(&mut self) -> Act {
@@ -191,17 +192,20 @@ impl fmt::Display for Round {
 mod tests {
     use super::*;
 
+    const THREE: Shape = Shape { members: 3, doors: 3, isolates: true };
+    const ONE_DOOR: Shape = Shape { members: 4, doors: 1, isolates: false };
+
     #[test]
     fn a_seed_is_a_plan() {
-        assert_eq!(plan(7, 3, 20), plan(7, 3, 20));
-        assert_ne!(plan(7, 3, 20), plan(8, 3, 20));
-        assert_eq!(plan(7, 3, 20)[..10], plan(7, 3, 10));
+        assert_eq!(plan(7, THREE, 20), plan(7, THREE, 20));
+        assert_ne!(plan(7, THREE, 20), plan(8, THREE, 20));
+        assert_eq!(plan(7, THREE, 20)[..10], plan(7, THREE, 10));
     }
 
     #[test]
     fn five_rounds_have_every_kind_of_fault() {
-        for (seed, members) in (0..200).map(|seed| (seed, 1 + 2 * usize::try_from(seed % 2).unwrap())) {
-            let rounds = plan(seed, members, 5);
+        for (seed, shape) in (0..200).map(|seed| (seed, if seed % 2 == 0 { THREE } else { ONE_DOOR })) {
+            let rounds = plan(seed, shape, 5);
             let count = |has: fn(&Fault) -> bool| rounds.iter().filter(|round| has(&round.fault)).count();
             assert_eq!(count(|fault| matches!(fault, Fault::Kill(_))), 1);
             assert_eq!(count(|fault| matches!(fault, Fault::Freeze(_))), 1);
@@ -212,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_owners_do_falls_into_the_time_of_the_fault() {
-        for round in plan(7, 3, 100) {
+        for round in plan(7, THREE, 100) {
             assert!(round.acts.is_sorted_by_key(|(at, _)| *at));
             assert!(round.acts.iter().all(|(at, _)| *at <= round.lasts));
         }

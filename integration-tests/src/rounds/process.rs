@@ -25,7 +25,7 @@ pub(super) enum Leave {
 
 /// A running process.
 pub(super) struct Process {
-    backend: Arc<callsign_etcd::Etcd>,
+    backend: Arc<dyn Backend>,
     client: Client,
     dead: Arc<AtomicBool>,
     book: Book,
@@ -38,8 +38,8 @@ struct Owned {
 }
 
 impl Process {
-    pub(super) fn start(backend: callsign_etcd::Etcd, ttl: Ttl, book: &Book) -> Result<Self> {
-        let (backend, dead) = (Arc::new(backend), Arc::<AtomicBool>::default());
+    pub(super) fn start(backend: Arc<dyn Backend>, ttl: Ttl, book: &Book) -> Result<Self> {
+        let dead = Arc::<AtomicBool>::default();
         let recorded = Recorded { inner: backend.clone(), book: book.clone(), dead: dead.clone() };
         let client = Client::builder(Arc::new(recorded)).ttl(ttl).build()?;
         Ok(Self { backend, client, dead, book: book.clone(), owned: BTreeMap::new() })

@@ -13,7 +13,7 @@ use super::book::Book;
 /// A backend whose writes are recorded.
 #[derive(Debug)]
 pub(super) struct Recorded {
-    pub(super) inner: Arc<callsign_etcd::Etcd>,
+    pub(super) inner: Arc<dyn Backend>,
     pub(super) book: Book,
     /// Whether the process is dead: what is left of its tasks here does not write any more.
     pub(super) dead: Arc<AtomicBool>,

@@ -5,39 +5,40 @@ use std::sync::Arc;
 use callsign_core::Result;
 use callsign_testkit::Guard;
 
+use super::ground::Ground;
 use super::plan::Fault;
 use super::ways::Ways;
-use crate::etcd::Etcd;
 
 /// A fault that is up, until it is healed or dropped.
 pub(super) struct Trouble {
     guard: Guard,
     /// What is lost in the end.
-    wipes: Option<Arc<Etcd>>,
+    wipes: Option<Ground>,
 }
 
 impl Trouble {
-    pub(super) async fn make(fault: &Fault, etcd: &Arc<Etcd>, ways: &Arc<Ways>) -> Result<Self> {
+    pub(super) async fn make(fault: &Fault, ground: &Ground, ways: &Arc<Ways>) -> Result<Self> {
+        let registry = &ground.0;
         let guard = match fault {
-            Fault::Kill(members) => etcd.kill(members.iter().copied()).await?,
-            Fault::Freeze(members) => etcd.freeze(members.iter().copied()).await?,
-            Fault::Wipe => etcd.kill_all().await?,
-            Fault::Isolate(member) => etcd.isolate(*member).await?,
-            Fault::Way { side, members, mode } => {
+            Fault::Kill(members) => registry.kill(members).await?,
+            Fault::Freeze(members) => registry.freeze(members).await?,
+            Fault::Wipe => registry.kill(&(0..registry.shape().members).collect::<Vec<_>>()).await?,
+            Fault::Isolate(member) => registry.isolate(*member).await?,
+            Fault::Way { side, doors, mode } => {
                 let mending = ways.clone();
                 let guard = Guard::new(move || mending.mend());
-                ways.disturb(*side, members, *mode).await;
+                ways.disturb(*side, doors, *mode).await;
                 guard
             }
         };
-        Ok(Self { guard, wipes: (*fault == Fault::Wipe).then(|| etcd.clone()) })
+        Ok(Self { guard, wipes: (*fault == Fault::Wipe).then(|| ground.clone()) })
     }
 
     /// Ends it, and waits until the registry serves.
     pub(super) async fn heal(self) -> Result<()> {
-        if let Some(etcd) = self.wipes {
+        if let Some(ground) = self.wipes {
             // Starts all members, so that there is nothing left for the guard to do.
-            etcd.wipe().await?;
+            ground.0.wipe().await?;
         }
         self.guard.heal().await
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use callsign_client::{Client, Freshness, Protection, ServiceView, Snapshot};
 use callsign_core::task::{Spawner, Task};
-use callsign_core::{InstanceId, Pair, Result, ServiceKey};
+use callsign_core::{Backend, Health, InstanceId, Pair, Result, ServiceKey};
 use callsign_testkit::history::History;
 use futures::StreamExt;
 
@@ -20,11 +20,11 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn start(
         name: String,
-        backend: callsign_etcd::Etcd,
+        backend: Arc<dyn Backend>,
         service: &ServiceKey,
         book: &Book,
     ) -> Result<Self> {
-        let client = Client::builder(Arc::new(backend)).prober(book.clone()).build()?;
+        let client = Client::builder(backend).prober(book.clone()).build()?;
         let view = client.service(service);
         let recorder = Spawner::current()?.spawn(record(view.clone(), book.history.clone(), name.clone()));
         Ok(Self { name, view, _recorder: recorder })
@@ -32,7 +32,7 @@ impl Watcher {
 
     pub(super) fn shows_any_of(&self, ids: &[InstanceId]) -> bool {
         let snapshot = self.view.snapshot();
-        ids.iter().any(|id| snapshot.get(id.as_str()).is_some())
+        shown(&snapshot).any(|(id, _)| ids.contains(&id))
     }
 
     /// Whether it is live and shows exactly `expected`; what is wrong with it instead.
@@ -59,8 +59,10 @@ impl Watcher {
     }
 }
 
+/// Who is there. Consul lists those who have died for some more minutes, and says that they are critical.
 fn shown(snapshot: &Snapshot) -> impl Iterator<Item = (InstanceId, Pair)> {
-    snapshot.instances.iter().map(|instance| (instance.id().clone(), instance.pair()))
+    let there = snapshot.instances.iter().filter(|instance| instance.health != Health::Critical);
+    there.map(|instance| (instance.id().clone(), instance.pair()))
 }
 
 /// Writes down what a view shows, from its first answer on.

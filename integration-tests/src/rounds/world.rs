@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callsign_core::{InstanceId, Result, ServiceKey, Ttl};
-use callsign_etcd::EtcdConfig;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::Outcome;
 use super::book::Book;
+use super::ground::{Ground, Promises};
 use super::plan::{Act, IDS, PROCESSES, Round};
 use super::process::{Leave, Process};
 use super::trouble::Trouble;
 use super::watcher::Watcher;
 use super::ways::Ways;
-use super::{GONE, Outcome, SETTLED, TTL};
-use crate::etcd::{Etcd, Options, PREFIX};
 
 const VIEWS: usize = 3;
 /// Who leaves or is lost leaves at least so many behind: an empty set would hide what is missing from it.
@@ -25,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 
 pub(super) struct World {
-    etcd: Arc<Etcd>,
+    ground: Ground,
+    promises: Promises,
     ways: Arc<Ways>,
     service: ServiceKey,
     pub(super) book: Book,
@@ -35,11 +35,11 @@ pub(super) struct World {
 
 impl World {
     /// Everybody is registered, and every view shows them.
-    pub(super) async fn begin(options: Options) -> Result<Self> {
-        let etcd = Etcd::start(options).await?;
-        let ways = Ways::open(&etcd)?;
+    pub(super) async fn begin(ground: Ground) -> Result<Self> {
+        let ways = Ways::open(&*ground.0)?;
         let mut world = Self {
-            etcd,
+            promises: ground.promises(),
+            ground,
             ways,
             service: ServiceKey::new("orders")?,
             book: Book::new(),
@@ -47,7 +47,7 @@ impl World {
             watchers: Vec::new(),
         };
         for number in 0..VIEWS {
-            let backend = backend(world.ways.for_views())?;
+            let backend = world.ground.0.client(&world.ways.for_views())?;
             let watcher = Watcher::start(format!("view {number}"), backend, &world.service, &world.book)?;
             world.watchers.push(watcher);
         }
@@ -64,7 +64,7 @@ impl World {
         for act in &round.before {
             self.act(*act).await?;
         }
-        let trouble = Trouble::make(&round.fault, &self.etcd, &self.ways).await?;
+        let trouble = Trouble::make(&round.fault, &self.ground, &self.ways).await?;
         let begin = Instant::now();
         for (at, act) in &round.acts {
             sleep_until(begin + *at).await;
@@ -112,8 +112,8 @@ impl World {
         let process = match &mut self.processes[id % PROCESSES] {
             Some(process) => process,
             none => {
-                let backend = backend(self.ways.for_owners())?;
-                none.insert(Process::start(backend, Ttl::new(TTL)?, &self.book)?)
+                let backend = self.ground.0.client(&self.ways.for_owners())?;
+                none.insert(Process::start(backend, Ttl::new(self.promises.ttl)?, &self.book)?)
             }
         };
         if process.owns(&name) {
@@ -147,11 +147,11 @@ impl World {
         let begin = Instant::now();
         loop {
             let wrong = match self.well() {
-                Ok(()) if begin.elapsed() <= SETTLED => return Ok(begin.elapsed()),
+                Ok(()) if begin.elapsed() <= self.promises.settled => return Ok(begin.elapsed()),
                 Ok(()) => return Err(format!("all is well only after {:.1?}", begin.elapsed())),
                 Err(wrong) => wrong,
             };
-            if begin.elapsed() > SETTLED + PATIENCE {
+            if begin.elapsed() > self.promises.settled + PATIENCE {
                 return Err(format!("after {:.1?} {wrong}", begin.elapsed()));
             }
             sleep(POLL).await;
@@ -177,18 +177,18 @@ impl World {
         }
         let begin = Instant::now();
         while self.watchers.iter().any(|watcher| watcher.shows_any_of(&ids)) {
-            if begin.elapsed() > GONE + PATIENCE {
+            if begin.elapsed() > self.promises.gone + PATIENCE {
                 return Ok(Err(format!("a ghost is shown for {:.1?}", begin.elapsed())));
             }
             sleep(POLL).await;
         }
         let gone = begin.elapsed();
-        Ok(if gone <= GONE { Ok(Some(gone)) } else { Err(format!("a ghost was shown for {gone:.1?}")) })
+        Ok(if gone <= self.promises.gone {
+            Ok(Some(gone))
+        } else {
+            Err(format!("a ghost was shown for {gone:.1?}"))
+        })
     }
-}
-
-fn backend(endpoints: Vec<String>) -> Result<callsign_etcd::Etcd> {
-    callsign_etcd::Etcd::new(&EtcdConfig::default().with_endpoints(endpoints).with_prefix(PREFIX), "etcd")
 }
 
 fn name(id: usize) -> Result<InstanceId> {
