@@ -13,14 +13,21 @@ use tokio::time::timeout;
 use crate::ensure;
 use crate::stage::{RECOVERY, ROOT, SOON, Stage, backend, record};
 
-/// What callsign's README says suffices.
-const ENOUGH: &str = "service_prefix \"\" { policy = \"write\" } node_prefix \"\" { policy = \"read\" }";
+/// What callsign's README says suffices, for the namespace of this case.
+fn enough(stage: &Stage) -> CaseResult<String> {
+    let readme = include_str!("../../../crates/consul/README.md");
+    let rules = readme.split_once("```hcl").and_then(|(_, rest)| rest.split_once("```"));
+    let (rules, _) = rules.ok_or_else(|| Stop::failed("the README has no policy"))?;
+    let namespace = stage.service("orders")?.namespace;
+    ensure!(rules.contains("\"shop--\""), "the README's policy is not for the namespace `shop`: {rules}");
+    Ok(rules.replace("shop--", &format!("{namespace}--")))
+}
 
 pub(crate) async fn empty_list_for_want_of_rights_is_an_error(pool: Pool<Consul>) -> CaseResult {
     let stage = Stage::take(&pool, Options::new(Kind::Dev).with_acls(ROOT)).await?;
     let service = stage.service("orders")?;
     let (blind, _) = stage.token("service_prefix \"\" { policy = \"write\" }").await?;
-    let (enough, _) = stage.token(ENOUGH).await?;
+    let (enough, _) = stage.token(&enough(&stage)?).await?;
     let base = ConsulConfig::default().with_address(stage.consul().home()?.url());
     for (what, config) in [("nobody", base.clone()), ("who sees no nodes", base.clone().with_token(blind))] {
         let backend = backend(&config)?;
@@ -69,7 +76,7 @@ pub(crate) async fn token_that_was_deleted_is_named_and_its_successor_is_read_fr
     let failed = |error: std::io::Error| Stop::failed(format!("no file for a token: {error}"));
     let stage = Stage::take(&pool, Options::new(Kind::Dev).with_acls(ROOT)).await?;
     let file = tempfile::NamedTempFile::new().map_err(failed)?;
-    let (first, accessor) = stage.token(ENOUGH).await?;
+    let (first, accessor) = stage.token(&enough(&stage)?).await?;
     fs::write(file.path(), &first).map_err(failed)?;
     let base = ConsulConfig::default().with_address(stage.consul().home()?.url());
     let backend = backend(&base.with_token_file(file.path()))?;
@@ -94,7 +101,7 @@ pub(crate) async fn token_that_was_deleted_is_named_and_its_successor_is_read_fr
     let told = told.await.ok().flatten();
     let told = told.ok_or_else(|| Stop::failed("the watch says nothing of a token that is gone"))?;
     ensure!(told.kind() == ErrorKind::Unauthorized, "the watch says: {told}");
-    let (second, _) = stage.token(ENOUGH).await?;
+    let (second, _) = stage.token(&enough(&stage)?).await?;
     fs::write(file.path(), &second).map_err(failed)?;
     backend.renew(&record).await?;
     let again = timeout(RECOVERY, async {

@@ -398,6 +398,30 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_every_key_with_its_default() {
+        let readme = include_str!("../../README.md");
+        let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `")).collect();
+        let settings = serde_json::to_value(ConsulConfig::default()).unwrap();
+        let mut keys = 0;
+        for (name, value) in settings.as_object().unwrap() {
+            let inner = value.as_object().into_iter().flatten();
+            let mut all: Vec<_> = inner.map(|(key, value)| (format!("{name}.{key}"), value)).collect();
+            if all.is_empty() {
+                all.push((name.clone(), value));
+            }
+            for (key, value) in all {
+                let row = rows.iter().find(|row| row.contains(&format!("`{key}`")));
+                let row = row.unwrap_or_else(|| panic!("`{key}` has no row"));
+                let default = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let is_one = !value.is_null() && !value.is_array();
+                assert!(!is_one || row.contains(&format!("`{default}`")), "`{key}` is `{default}`: {row}");
+                keys += 1;
+            }
+        }
+        assert_eq!(keys, 20);
+    }
+
+    #[test]
     fn neither_debug_nor_errors_show_a_token() {
         let right = ConsulConfig::default().with_token("hunter2");
         let misplaced = right.clone().with_addresses(["http://x:hunter2@h:1"]);
