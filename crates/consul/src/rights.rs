@@ -36,12 +36,14 @@ impl Rights {
         subject: &str,
     ) -> Result<()> {
         if marks.filtered == Some(true) {
+            agents.read_token_again();
             return Err(filtered(subject));
         }
         if !empty || marks.allows_by_default() || self.is_known(place) {
             return Ok(());
         }
         if !may_read_service(agents, agent, place).await || !sees_nodes(agents, agent).await {
+            agents.read_token_again();
             return Err(filtered(subject));
         }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

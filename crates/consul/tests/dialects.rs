@@ -141,6 +141,26 @@ async fn a_token_that_is_refused_is_read_again_from_its_file() {
 }
 
 #[tokio::test]
+async fn a_token_that_may_see_too_little_is_replaced_from_its_file_too() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "old\n").unwrap();
+    let little = Says::entries(7, &[]).with("x-consul-results-filtered-by-acls", "true");
+    let fake = Fake::start(World::of(little)).await;
+    let client = Consul::new(&fake.config().with_token_file(file.path()), "main").unwrap();
+    let refused = async || client.list(&orders(), Read::Quorum).await.unwrap_err().kind();
+    assert_eq!(refused().await, ErrorKind::PermissionDenied);
+    // What is being replaced may be empty for a moment.
+    std::fs::write(file.path(), "").unwrap();
+    assert_eq!(refused().await, ErrorKind::PermissionDenied);
+    assert_eq!(refused().await, ErrorKind::PermissionDenied);
+    std::fs::write(file.path(), "new\n").unwrap();
+    assert_eq!(refused().await, ErrorKind::PermissionDenied);
+    assert_eq!((fake.count(&["by old"]), fake.count(&["by "])), (4, 4));
+    assert_eq!(refused().await, ErrorKind::PermissionDenied);
+    assert_eq!(fake.count(&["by new"]), 1);
+}
+
+#[tokio::test]
 async fn reads_go_on_with_the_next_address() {
     let (broken, fine) = (Fake::start(World::of(Says::error(500, "rpc error making call: EOF"))).await, {
         Fake::start(World::of(Says::entries(7, &[entry("a")]))).await

@@ -148,6 +148,12 @@ impl Agents {
         self.attempt(agent, request, Lane::Control, self.settings.request_timeout).await
     }
 
+    /// What the token may see has turned out to be too little, which Consul does not call a refusal: perhaps there is
+    /// another one by now.
+    pub(crate) fn read_token_again(&self) {
+        self.tokens.after(&self.settings, None);
+    }
+
     /// Has reads and new registrations ask `agent` first from now on.
     pub(crate) fn prefer(&self, agent: usize) {
         self.current.store(agent, Ordering::Relaxed);

@@ -8,6 +8,7 @@ use callsign_core::ErrorKind;
 use callsign_core::config::Secret;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Client;
+use reqwest::header::HeaderValue;
 use tokio::time::{Instant, timeout};
 
 use super::answer::{Answer, Marks, NotTaken, take};
@@ -183,7 +184,11 @@ impl Agent {
             Verb::Post => client.post(url),
         };
         if let Some(token) = token {
-            outgoing = outgoing.header("X-Consul-Token", token.expose());
+            // A token was checked when it was read; whoever prints a request does not print this.
+            let value = HeaderValue::from_str(token.expose());
+            let mut value = value.map_err(|_| strange("the token is no header", &call))?;
+            value.set_sensitive(true);
+            outgoing = outgoing.header("X-Consul-Token", value);
         }
         outgoing = match &request.body {
             Some(body) => outgoing.header("Content-Type", "application/json").body(body.clone()),

@@ -39,7 +39,7 @@ impl Tokens {
             return None;
         }
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A file that is being replaced may be missing for a moment: the next refusal reads it again.
+        // A file that is being replaced may be missing or empty for a moment: the next refusal reads it again.
         let token = settings.token().ok().flatten()?;
         *held = Held::Read(Some(token.clone()));
         (Some(&token) != refused).then_some(token)

@@ -99,7 +99,7 @@ impl Settings {
                 "an IP address is no name: leave it out, or name the server",
             ));
         }
-        if let Some(token) = settings.token().map_err(|error| unreadable("token_file", &error))? {
+        if let Some(token) = settings.token_as_it_is().map_err(|error| unreadable("token_file", &error))? {
             check_token(&token, if config.token.is_some() { "token" } else { "token_file" })?;
         }
         Ok(settings)
@@ -117,8 +117,17 @@ impl Settings {
     /// The token, read anew.
     ///
     /// # Errors
-    /// `ConfigInvalid`: a file that cannot be read any more.
+    /// `ConfigInvalid`: a file that cannot be read any more, or has no token.
     pub(crate) fn token(&self) -> Result<Option<Secret>> {
+        let token = self.token_as_it_is()?;
+        if let Some(token) = &token {
+            check_token(token, "token_file")
+                .map_err(|broken| Error::config(format!("`{}`: {}", broken.key, broken.rule)))?;
+        }
+        Ok(token)
+    }
+
+    fn token_as_it_is(&self) -> Result<Option<Secret>> {
         match &self.token {
             Token::None => Ok(None),
             Token::Given(token) => Ok(Some(token.clone())),

@@ -99,7 +99,7 @@ impl Fake {
         self.world.send_modify(change);
     }
 
-    /// How many requests had all of this in their method, path and query.
+    /// How many requests had all of this in their method, path, query and token.
     pub(crate) fn count(&self, parts: &[&str]) -> usize {
         let asked = self.asked.lock().unwrap();
         asked.iter().filter(|line| parts.iter().all(|part| line.contains(part))).count()
@@ -107,10 +107,10 @@ impl Fake {
 }
 
 async fn answer(world: &watch::Sender<World>, log: &Mutex<Vec<String>>, request: &Parts) -> Response {
-    let line = format!("{} {}", request.method, request.uri);
-    log.lock().unwrap().push(line);
     let (path, query) = (request.uri.path(), request.uri.query().unwrap_or_default());
     let token = request.headers.get("X-Consul-Token").and_then(|token| token.to_str().ok());
+    let line = format!("{} {} by {}", request.method, request.uri, token.unwrap_or("nobody"));
+    log.lock().unwrap().push(line);
     if world.borrow().token.is_some_and(|wanted| token != Some(wanted)) {
         return reply(&Says::error(403, "ACL not found"));
     }
