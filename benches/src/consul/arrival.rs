@@ -45,7 +45,14 @@ async fn arrivals() -> Result<[Vec<Duration>; 2]> {
     let mut with_raw = WithRaw::begin(&consul).await?;
     let mut durations = [const { Vec::new() }; 2];
     for round in 0..WARM_UP + ARRIVALS {
-        let taken = [timeout(WITHIN, with_raw.arrival(round)).await??, with_client.arrival(round).await?];
+        // Whoever comes second finds everybody awake.
+        let taken = if round % 2 == 0 {
+            let raw = timeout(WITHIN, with_raw.arrival(round)).await??;
+            [raw, with_client.arrival(round).await?]
+        } else {
+            let client = with_client.arrival(round).await?;
+            [timeout(WITHIN, with_raw.arrival(round)).await??, client]
+        };
         if round >= WARM_UP {
             durations.iter_mut().zip(taken).for_each(|(durations, taken)| durations.push(taken));
         }
