@@ -13,8 +13,9 @@ use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
 use super::Snapshot;
-use super::machine::{Input, Output, ViewMachine};
+use super::machine::ViewMachine;
 use super::shared::ViewShared;
+use super::step::{Input, Output};
 use super::watching::Watching;
 use crate::call::{ended, within};
 use crate::disk::{Disk, Loaded};

@@ -3,49 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use callsign_core::{Authority, Error, Instance, InstanceId, Listing, Result, ServiceKey, WatchEvent};
+use callsign_core::{Authority, Error, Instance, Listing, Result, ServiceKey, WatchEvent};
 use tokio::time::Instant;
 
-use super::merge::{merge, without};
+use super::merge::{find, is_sound, merge, without};
 use super::protection::{Gate, Holds};
+use super::step::{Input, Output};
 use super::tombstones::Tombstones;
 use super::{Freshness, HoldKind, Protection, Snapshot};
 use crate::events::ClientEvent;
-use crate::prober::Probed;
 
 /// An outage as long as this may have ended leases: the shortest ttl is 2 s, and two thirds of it pass without a renewal
 /// when one is missed.
 const LONG: Duration = Duration::from_secs(1);
 /// How long after an outage its consequences are told from deaths: the back-off of an owner, and then some.
 const RECOVERING: Duration = Duration::from_secs(10);
-
-/// What happens to a view.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// The watch has said something.
-    Watch(Result<WatchEvent>),
-    /// The registry was asked again, as [`Output::Ask`] wanted.
-    Asked(Result<Listing>),
-    /// Probes have ended.
-    Probed(Vec<(InstanceId, Probed)>),
-    /// The store on disk had this.
-    Bootstrap { instances: Vec<Arc<Instance>>, written_at: SystemTime },
-    /// Time has passed.
-    Tick,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub(crate) enum Output {
-    /// Show this from now on; `changed` says whether anything but its age is new.
-    Show { snapshot: Arc<Snapshot>, changed: bool },
-    /// List by quorum; the answer comes back as [`Input::Asked`].
-    Ask,
-    /// Probe this instance; the result comes back as [`Input::Probed`].
-    Probe(Arc<Instance>),
-    /// Tell everybody.
-    Tell(ClientEvent),
-}
 
 #[derive(Debug)]
 pub(crate) struct ViewMachine {
@@ -62,6 +34,8 @@ pub(crate) struct ViewMachine {
     /// Source and epoch of the last proven listing.
     origin: Option<(Arc<str>, u64)>,
     holds: Holds,
+    /// What the registry has of those who are shown as they were before their checks failed; sorted by id.
+    failing: Vec<Arc<Instance>>,
     gate: Gate,
     tombstones: Tombstones,
 }
@@ -79,6 +53,7 @@ impl ViewMachine {
             recovering_until: None,
             origin: None,
             holds: Holds::new(),
+            failing: Vec::new(),
             gate: Gate::default(),
             tombstones: Tombstones::default(),
         }
@@ -189,7 +164,6 @@ impl ViewMachine {
         let new_origin = self.origin.as_ref() != Some(&origin);
         let returned = if stale { 0 } else { self.holds.release_listed(listing) };
 
-        let set = self.next.instances.len().saturating_sub(self.holds.len());
         let merged = merge(&self.next.instances, listing, &self.holds, &self.tombstones, now);
         for id in merged.ghosts {
             let service = self.next.service.clone();
@@ -199,11 +173,11 @@ impl ViewMachine {
             self.holds.forget(instance.id());
             self.tombstones.bury(instance, now);
         }
-        let missing = self.gate(merged.missing, merged.present, set, new_origin, now);
-        for gone in &missing.gone {
-            self.tombstones.bury(gone, now);
+        if !stale {
+            self.failing = merged.failing;
         }
-        let instances = without(merged.instances, &missing.gone);
+        let missing = self.gate(merged.missing, merged.present, new_origin, now);
+        let instances = self.let_go(merged.instances, &missing.gone, now);
         self.hold(&missing.held, missing.kind, listing.authority, now, outputs);
         if returned > 0 {
             self.changed = true;
@@ -244,7 +218,6 @@ impl ViewMachine {
         &mut self,
         missing: Vec<Arc<Instance>>,
         present: usize,
-        set: usize,
         new_origin: bool,
         now: Instant,
     ) -> Missing {
@@ -254,7 +227,10 @@ impl ViewMachine {
             (true, false) if self.is_recovering(now) => Some(HoldKind::Outage),
             // While some are held, who goes missing as well is part of the same story.
             (true, false) if !self.holds.is_empty() => Some(self.holds.kind()),
-            (true, false) => self.gate.judge(missing.len(), present, set, now),
+            (true, false) => {
+                let set = self.next.instances.iter().filter(|instance| is_sound(instance)).count();
+                self.gate.judge(missing.len(), present, set, now)
+            }
         };
         match kind {
             Some(kind) => Missing { held: missing, gone: Vec::new(), kind },
@@ -281,6 +257,21 @@ impl ViewMachine {
         outputs.push(Output::Tell(ClientEvent::Held { service, kind, count }));
     }
 
+    /// `instances` without those who are `gone`. Who is listed all the same, with checks that fail, is shown like that.
+    fn let_go(
+        &mut self,
+        instances: Vec<Arc<Instance>>,
+        gone: &[Arc<Instance>],
+        now: Instant,
+    ) -> Vec<Arc<Instance>> {
+        for gone in gone {
+            if find(&self.failing, gone).is_none() {
+                self.tombstones.bury(gone, now);
+            }
+        }
+        without(instances, gone, &self.failing)
+    }
+
     /// Lets go of the held ones whose time has come.
     fn settle(&mut self, now: Instant, outputs: &mut Vec<Output>) {
         if self.holds.is_empty() {
@@ -290,13 +281,11 @@ impl ViewMachine {
         if gone.is_empty() {
             return;
         }
+        let shown = self.next.instances.to_vec();
         let is_gone = |instance: &&Arc<Instance>| gone.binary_search(instance.id()).is_ok();
-        let (gone_for_good, left): (Vec<_>, Vec<_>) = self.next.instances.iter().partition(is_gone);
-        for instance in gone_for_good {
-            self.tombstones.bury(instance, now);
-        }
-        let left = left.into_iter().cloned().collect();
-        self.set_instances(left);
+        let gone: Vec<_> = shown.iter().filter(is_gone).cloned().collect();
+        let left = self.let_go(shown, &gone, now);
+        self.set_instances(left.into());
         self.changed = true;
         self.tell_released(gone.len(), 0, outputs);
     }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use callsign_core::{Authority, Instance, InstanceId, Listing, Status};
+use callsign_core::{Authority, Health, Instance, InstanceId, Listing, Status};
 use tokio::time::Instant;
 
 use super::protection::Holds;
@@ -14,13 +14,15 @@ use super::tombstones::Tombstones;
 pub(crate) struct Merged {
     /// The set, with everybody in it who is missing for no known reason.
     pub(crate) instances: Vec<Arc<Instance>>,
-    /// Neither listed nor explained, and not held yet.
+    /// Neither explained nor listed as fit for traffic, and not held yet.
     pub(crate) missing: Vec<Arc<Instance>>,
-    /// Not listed any more, after having announced it.
+    /// Listed with checks that fail, while the set has them as they were before; as they are listed.
+    pub(crate) failing: Vec<Arc<Instance>>,
+    /// Not listed any more, after having announced it or failed.
     pub(crate) departed: Vec<Arc<Instance>>,
     /// Listed again after having left: not in the set.
     pub(crate) ghosts: Vec<InstanceId>,
-    /// How many are in the set for a better reason than being held.
+    /// How many are in the set for a better reason than being held, and do not fail.
     pub(crate) present: usize,
     /// Whether `instances` is exactly what was listed.
     pub(crate) as_listed: bool,
@@ -28,7 +30,7 @@ pub(crate) struct Merged {
 
 impl Merged {
     fn keep(&mut self, instance: &Arc<Instance>) {
-        self.present += 1;
+        self.present += usize::from(is_sound(instance));
         self.instances.push(instance.clone());
     }
 }
@@ -47,6 +49,7 @@ pub(crate) fn merge(
     let mut merged = Merged {
         instances: Vec::with_capacity(shown.len().max(listing.instances.len())),
         missing: Vec::new(),
+        failing: Vec::new(),
         departed: Vec::new(),
         ghosts: Vec::new(),
         present: 0,
@@ -61,6 +64,18 @@ pub(crate) fn merge(
         merged.as_listed = false;
         match pairing {
             Pairing::Same(_) => {}
+            Pairing::Both(old, new) if fails(old, new) => {
+                let known = as_before(old, new);
+                if stale {
+                    merged.keep(&known);
+                    continue;
+                }
+                if !holds.contains(old.id()) {
+                    merged.missing.push(known.clone());
+                }
+                merged.instances.push(known);
+                merged.failing.push(new.clone());
+            }
             Pairing::Both(old, new) => {
                 let takes_over = if stale { new.pair() > old.pair() } else { new.supersedes(old) };
                 if takes_over && old != new {
@@ -80,7 +95,7 @@ pub(crate) fn merge(
                 merged.keep(new);
             }
             Pairing::Left(old) if stale || skipped.contains(old.id().as_str()) => merged.keep(old),
-            Pairing::Left(old) if old.status == Status::Draining => {
+            Pairing::Left(old) if old.status == Status::Draining || !is_sound(old) => {
                 merged.as_listed = as_listed;
                 merged.departed.push(old.clone());
             }
@@ -95,12 +110,58 @@ pub(crate) fn merge(
     merged
 }
 
-/// `instances` without those that are `gone`. Both are sorted by id.
-pub(crate) fn without(mut instances: Vec<Arc<Instance>>, gone: &[Arc<Instance>]) -> Vec<Arc<Instance>> {
-    if !gone.is_empty() {
-        instances.retain(|instance| gone.binary_search_by(|gone| gone.id().cmp(instance.id())).is_err());
+/// Whether no check of the registry's says that it is of no use.
+pub(crate) fn is_sound(instance: &Instance) -> bool {
+    instance.health != Health::Critical
+}
+
+/// Whether `new` says that `old`, who has not said goodbye, is of no use any more.
+fn fails(old: &Instance, new: &Instance) -> bool {
+    is_sound(old) && unfit(new)
+}
+
+/// Whether the registry's checks alone keep traffic from it.
+pub(crate) fn unfit(instance: &Instance) -> bool {
+    !is_sound(instance) && instance.status == Status::Up
+}
+
+/// What the owner says in `new`, with the health of `old`.
+fn as_before(old: &Arc<Instance>, new: &Arc<Instance>) -> Arc<Instance> {
+    let latest = if new.supersedes(old) { new } else { old };
+    let known = with_health(latest, old.health);
+    if known == *old { old.clone() } else { known }
+}
+
+fn with_health(instance: &Arc<Instance>, health: Health) -> Arc<Instance> {
+    let mut instance = instance.clone();
+    if instance.health != health {
+        Arc::make_mut(&mut instance).health = health;
     }
-    instances
+    instance
+}
+
+/// The instance with the id of `instance`. `among` is sorted by id.
+pub(crate) fn find<'a>(among: &'a [Arc<Instance>], instance: &Instance) -> Option<&'a Arc<Instance>> {
+    among.binary_search_by(|other| other.id().cmp(instance.id())).ok().map(|at| &among[at])
+}
+
+/// `instances` without those that are `gone`; those who are `failing` are replaced by that. All are sorted by id.
+pub(crate) fn without(
+    instances: Vec<Arc<Instance>>,
+    gone: &[Arc<Instance>],
+    failing: &[Arc<Instance>],
+) -> Vec<Arc<Instance>> {
+    if gone.is_empty() {
+        return instances;
+    }
+    let left = |instance: Arc<Instance>| match find(gone, &instance) {
+        Some(_) => find(failing, &instance).map(|failing| {
+            let newer = failing.supersedes(&instance);
+            if newer { failing.clone() } else { with_health(&instance, failing.health) }
+        }),
+        None => Some(instance),
+    };
+    instances.into_iter().filter_map(left).collect()
 }
 
 /// What two listings say of one id.

@@ -9,6 +9,7 @@ mod protection;
 mod schedules;
 mod shared;
 mod snapshot;
+mod step;
 #[cfg(test)]
 mod tests;
 mod tombstones;

@@ -1,4 +1,5 @@
-//! Removals that are too good to be true are held until somebody confirms them.
+//! Removals that are too good to be true are held until somebody confirms them. An instance that the registry still
+//! lists, as critical, is removed from traffic: that counts as well.
 //!
 //! The rule is Envoy's (absent and healthy: keep; absent and not: drop) with an end, because protection without one
 //! keeps clients on dead hosts (dubbo#9965), and above every registry, because a guard inside one is forgotten
@@ -11,6 +12,7 @@ use callsign_core::{Instance, InstanceId, Listing};
 use tokio::time::Instant;
 
 use super::HoldKind;
+use super::merge::unfit;
 use crate::prober::Probed;
 
 /// The share of a set that may vanish within [`WINDOW`] without being held.
@@ -19,7 +21,7 @@ const LIMIT: f64 = 0.3;
 const WINDOW: Duration = Duration::from_secs(10);
 /// How often a held instance is probed, and the registry asked again until it has answered.
 const AGAIN: Duration = Duration::from_secs(2);
-/// How long an instance that answers is kept although the registry does not list it.
+/// How long an instance that answers is kept although the registry does not stand by it.
 const KEEP_ANSWERING: Duration = Duration::from_secs(300);
 /// How long an instance that cannot be probed is kept.
 const KEEP_UNPROBED: Duration = Duration::from_secs(30);
@@ -61,7 +63,7 @@ struct Hold {
     until: Instant,
     /// The question under way is about it, too.
     asked: bool,
-    /// The registry was asked again and does not list it.
+    /// The registry was asked again and does not list it as fit.
     absent: bool,
     probe: Probe,
     /// The last probe had no answer.
@@ -82,7 +84,7 @@ enum Question {
     UnderWay,
 }
 
-/// The instances that are shown although the registry does not list them.
+/// The instances that are shown although the registry does not list them, or lists them as critical.
 #[derive(Debug)]
 pub(crate) struct Holds {
     held: BTreeMap<InstanceId, Hold>,
@@ -138,7 +140,8 @@ impl Holds {
         }
     }
 
-    /// The registry was asked again and has answered: whom it was asked about and still does not list is absent.
+    /// The registry was asked again and has answered: whom it was asked about and still does not list as
+    /// fit is absent.
     pub(crate) fn confirm(&mut self, now: Instant) {
         for hold in self.held.values_mut() {
             hold.absent |= hold.asked;
@@ -156,12 +159,13 @@ impl Holds {
         self.question = if needed { Question::Due(at) } else { Question::NotNeeded };
     }
 
-    /// Lets go of what `listing` lists again; how many those are.
+    /// Lets go of what `listing` lists again as fit for traffic; how many those are.
     pub(crate) fn release_listed(&mut self, listing: &Listing) -> usize {
         let before = self.held.len();
         // A record that cannot be decoded is there all the same.
         let listed = |id: &InstanceId| {
-            listing.instances.binary_search_by(|instance| instance.id().cmp(id)).is_ok()
+            let found = listing.instances.binary_search_by(|instance| instance.id().cmp(id));
+            found.is_ok_and(|at| !unfit(&listing.instances[at]))
                 || listing.skipped.iter().any(|skipped| *skipped.id == *id.as_str())
         };
         self.held.retain(|id, _| !listed(id));

@@ -92,7 +92,8 @@ impl fmt::Display for HoldKind {
 pub enum Protection {
     /// None: the instances are what the registry lists.
     None,
-    /// Some instances are shown although the registry does not list them; [`Snapshot::is_held`] tells which.
+    /// Some instances are shown as they were, although the registry does not list them any more, or lists them as
+    /// critical; [`Snapshot::is_held`] tells which.
     Held {
         /// Why the latest of them are.
         kind: HoldKind,
@@ -104,7 +105,7 @@ pub enum Protection {
 }
 
 impl Protection {
-    /// How many instances are shown although the registry does not list them.
+    /// How many instances are shown although the registry does not stand by them.
     #[must_use]
     pub fn held(&self) -> usize {
         match self {
@@ -177,7 +178,7 @@ impl Snapshot {
         found.ok().map(|at| &self.instances[at])
     }
 
-    /// Whether `id` is shown although the registry does not list it.
+    /// Whether `id` is shown although the registry does not list it, or lists it as critical.
     #[must_use]
     pub fn is_held(&self, id: &str) -> bool {
         self.held.binary_search_by(|held| held.as_str().cmp(id)).is_ok()

@@ -1,15 +1,19 @@
 //! Random schedules for the view: whatever registries say, its promises hold.
 
+mod checks;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use callsign_core::{
-    Authority, Error, Instance, InstanceId, Listing, Pair, ServiceKey, Skipped, Status, WatchEvent,
+    Authority, Error, Health, Instance, InstanceId, Listing, Pair, ServiceKey, Skipped, Status, WatchEvent,
 };
 use tokio::time::Instant;
 
-use super::machine::{Input, Output, ViewMachine};
+use self::checks::is_unfit;
+use super::machine::ViewMachine;
+use super::step::{Input, Output};
 use super::{Freshness, Snapshot};
 use crate::prober::Probed;
 
@@ -117,6 +121,18 @@ impl World {
         }
     }
 
+    /// A registry's check says something else of somebody, or of all as after an outage of whoever checks them.
+    fn check_health(&mut self) {
+        let (at, all) = (self.rng.usize(..2), self.rng.bool());
+        let health = if self.rng.bool() { Health::Critical } else { Health::Passing };
+        let chosen = self.some_id();
+        let registry = &mut self.registries[at];
+        for (_, instance) in registry.holds.iter_mut().filter(|(id, _)| all || **id == chosen) {
+            *instance = Arc::new(instance.to_builder().health(health).build().unwrap());
+        }
+        registry.revision += 1;
+    }
+
     /// Trouble in a registry itself.
     fn break_one(&mut self) {
         let at = self.rng.usize(..2);
@@ -193,92 +209,6 @@ impl World {
         self.check_step(&before, &after);
     }
 
-    /// What holds for every step.
-    fn check_step(&mut self, before: &Snapshot, after: &Snapshot) {
-        assert!(after.instances.is_sorted_by(|a, b| a.id() < b.id()), "sorted, and each id once");
-        let routable: Vec<_> =
-            after.instances.iter().filter(|instance| instance.routable()).cloned().collect();
-        assert_eq!(routable[..], after.routable[..], "routable is what `Instance::routable` says");
-        let same = ids(before) == ids(after) && before.instances == after.instances;
-        assert!(after.seq > before.seq || (after.seq == before.seq && same), "a change has a new seq");
-        for old in before.instances.iter() {
-            let id = old.id();
-            match after.get(id.as_str()) {
-                Some(new) => assert!(new.pair() >= old.pair(), "{id} went back to {}", new.pair()),
-                None if old.status == Status::Draining => {
-                    self.buried.insert(id.clone(), (old.pair(), self.now + Duration::from_secs(600)));
-                }
-                None => self.check_removal(id),
-            }
-        }
-        for new in after.instances.iter().filter(|new| before.get(new.id().as_str()).is_none()) {
-            let buried = self.buried.get(new.id()).filter(|(_, until)| *until > self.now);
-            assert!(buried.is_none_or(|(pair, _)| new.pair() > *pair), "{} came back", new.id());
-        }
-        for id in after.held.iter() {
-            self.held_since.entry(id.clone()).or_insert(self.now);
-        }
-        for id in before.held.iter().filter(|id| !after.is_held(id.as_str())) {
-            self.held_since.remove(id);
-            self.confirmed.remove(id);
-            self.silent.remove(id);
-        }
-    }
-
-    /// A held one goes when it is confirmed absent and silent, or after its time.
-    fn check_removal(&self, id: &InstanceId) {
-        let Some(since) = self.held_since.get(id) else {
-            return;
-        };
-        let confirmed = self.confirmed.contains(id) && self.silent.contains(id);
-        let long = self.now.duration_since(*since) >= Duration::from_secs(30);
-        assert!(confirmed || long, "{id} was let go without a reason");
-    }
-
-    /// What holds for a listing.
-    fn check_listing(&mut self, before: &Snapshot, listing: &Listing, watched: bool) {
-        let after = self.machine.shown().clone();
-        let same_source = before.source.as_ref() == Some(&listing.source);
-        if same_source && (listing.epoch, listing.revision) < (before.epoch, before.revision) {
-            assert_eq!(ids(before), ids(&after), "an older listing is not taken");
-            return;
-        }
-        let removed: Vec<_> =
-            before.instances.iter().filter(|old| after.get(old.id().as_str()).is_none()).collect();
-        if listing.authority == Authority::Stale {
-            assert!(removed.is_empty(), "what is stale removes nothing");
-            assert!(!after.freshness.is_live() || !watched);
-            return;
-        }
-        assert!(after.freshness.is_live() || !watched, "freshness follows the watch");
-        for instance in listing.instances.iter() {
-            let buried = self.buried.get(instance.id()).filter(|(_, until)| *until > self.now);
-            let ghost = before.get(instance.id().as_str()).is_none()
-                && buried.is_some_and(|(pair, _)| instance.pair() <= *pair);
-            assert!(ghost || after.get(instance.id().as_str()).is_some(), "{} is listed", instance.id());
-        }
-        for skipped in listing.skipped.iter() {
-            let kept = before.get(&skipped.id).is_none() || after.get(&skipped.id).is_some();
-            assert!(kept, "{} cannot be decoded, and keeps its former value", skipped.id);
-        }
-        let abrupt =
-            removed.iter().filter(|old| old.status != Status::Draining && !before.is_held(old.id().as_str()));
-        let abrupt = abrupt.count();
-        let origin = Some((listing.source.clone(), listing.epoch));
-        if abrupt > 0 {
-            assert!(abrupt == 1 || abrupt * 10 <= before.instances.len() * 3, "{abrupt} at once");
-            assert!(after.instances.len() > after.held.len(), "nothing else is left");
-            assert_eq!(self.origin, origin, "a new origin removes nothing by itself");
-            let away = |since| self.now - since >= Duration::from_secs(1);
-            let away = matches!(before.freshness, Freshness::Stale { since, .. } if away(since));
-            assert!(!away, "the end of an outage removes nothing by itself");
-        }
-        self.origin = origin;
-        if listing.authority == Authority::Single {
-            self.confirmed.extend(after.held.iter().filter(|id| !before.is_held(id.as_str())).cloned());
-        }
-    }
-
     fn answer(&mut self) {
         if self.asked && self.rng.bool() {
             self.asked = false;
@@ -292,8 +222,9 @@ impl World {
                 let older = before.source.as_ref() == Some(&listing.source)
                     && (listing.epoch, listing.revision) < (before.epoch, before.revision);
                 if listing.authority != Authority::Stale && !older {
-                    let listed =
-                        |id: &InstanceId| listing.instances.iter().any(|instance| instance.id() == id);
+                    let listed = |id: &InstanceId| {
+                        listing.instances.iter().any(|instance| instance.id() == id && !is_unfit(instance))
+                    };
                     self.confirmed.extend(
                         self.asked_about.drain(..).filter(|id| before.is_held(id.as_str()) && !listed(id)),
                     );
@@ -356,7 +287,8 @@ fn schedule(seed: u64) {
         match world.rng.u8(..100) {
             0..40 => world.live(),
             40..45 => world.break_one(),
-            45..75 => {
+            45..50 => world.check_health(),
+            50..75 => {
                 let listing = world.listing();
                 world.watch(&listing);
             }
@@ -383,11 +315,16 @@ fn schedule(seed: u64) {
     let listing = world.listing_of(0, Authority::Quorum);
     let skipped: BTreeSet<_> = listing.skipped.iter().map(|skipped| skipped.id.to_string()).collect();
     world.watch(&listing);
+    // Who could not be read before may have turned out to be critical.
+    world.pass(Duration::from_secs(310));
     let shown = world.machine.shown().clone();
     assert!(matches!(shown.freshness, Freshness::Live));
     assert!(shown.held.is_empty(), "nothing is held for ever");
     for id in ids(&shown).iter().filter(|id| !skipped.contains(id.as_str())) {
-        assert!(listing.instances.iter().any(|instance| instance.id() == id), "{id} stays for ever");
+        let listed = listing.instances.iter().find(|instance| instance.id() == id);
+        let (shown, listed) = (shown.get(id.as_str()), listed.expect("nobody stays for ever"));
+        let same_record = shown.filter(|shown| shown.pair() == listed.pair());
+        assert!(same_record.is_none_or(|shown| shown.health == listed.health), "{id}: its health");
     }
 }
 
