@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use callsign_core::{Authority, Error, Instance, Listing, Result, ServiceKey, WatchEvent};
 use tokio::time::Instant;
 
-use super::merge::{find, is_sound, merge, without};
+use super::merge::{is_sound, merge, without};
 use super::protection::{Gate, Holds};
 use super::step::{Input, Output};
 use super::tombstones::Tombstones;
@@ -265,9 +265,7 @@ impl ViewMachine {
         now: Instant,
     ) -> Vec<Arc<Instance>> {
         for gone in gone {
-            if find(&self.failing, gone).is_none() {
-                self.tombstones.bury(gone, now);
-            }
+            self.tombstones.bury(gone, now);
         }
         without(instances, gone, &self.failing)
     }

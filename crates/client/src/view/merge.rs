@@ -141,7 +141,7 @@ fn with_health(instance: &Arc<Instance>, health: Health) -> Arc<Instance> {
 }
 
 /// The instance with the id of `instance`. `among` is sorted by id.
-pub(crate) fn find<'a>(among: &'a [Arc<Instance>], instance: &Instance) -> Option<&'a Arc<Instance>> {
+fn find<'a>(among: &'a [Arc<Instance>], instance: &Instance) -> Option<&'a Arc<Instance>> {
     among.binary_search_by(|other| other.id().cmp(instance.id())).ok().map(|at| &among[at])
 }
 

@@ -153,11 +153,16 @@ impl Ctx {
         Ok(Record::new(instance, self.0.harness.shortest_ttl()))
     }
 
-    /// Whether `listing` has the instance `key`, and not only because registries of this kind list the expired.
+    /// The instances in `listing` that are not there only because registries of this kind list the expired.
+    pub fn living<'a>(&self, listing: &'a Listing) -> impl Iterator<Item = &'a Arc<Instance>> + use<'a> {
+        let all = !self.0.harness.lists_expired();
+        listing.instances.iter().filter(move |found| all || found.health != Health::Critical)
+    }
+
+    /// Whether the instance `key` is one of the [living](Self::living).
     #[must_use]
     pub fn lives(&self, listing: &Listing, key: &InstanceKey) -> bool {
-        let found = listing.instances.iter().find(|found| found.key == *key);
-        found.is_some_and(|found| found.health != Health::Critical || !self.0.harness.lists_expired())
+        self.living(listing).any(|found| found.key == *key)
     }
 
     /// How long a write may take to be seen.

@@ -91,14 +91,17 @@ impl ClientCtx {
         self.processes.start(service, id).await
     }
 
-    /// Waits until nobody is listed any more, for as long as the lease of a crashed owner may live.
+    /// Waits until nobody is listed as living any more, for as long as the lease of a crashed owner may live.
     pub async fn lists_until_empty(&self, service: &ServiceKey) -> CaseResult {
         let reader = self.registry.client().await?;
         let patience = self.registry.patience(self.expired_within(self.ttl()));
-        while !self.registry.list(&reader, service).await?.instances.is_empty() {
+        loop {
+            let listing = self.registry.list(&reader, service).await?;
+            if self.registry.living(&listing).next().is_none() {
+                return Ok(());
+            }
             patience.pause(|| "a record that nobody renews is still listed".to_owned()).await?;
         }
-        Ok(())
     }
 
     /// A process that `client` has registered.
@@ -186,16 +189,6 @@ impl ClientCtx {
     #[must_use]
     pub fn gone_within(&self, ttl: Duration) -> Duration {
         self.expired_within(ttl) + PURSUIT
-    }
-
-    /// Ends the case as ignored where who has expired stays listed: nobody is missing then, and nobody is held.
-    pub fn only_where_the_expired_are_gone(&self) -> CaseResult {
-        if self.registry.harness().lists_expired() {
-            return Err(Stop::Ignored(
-                "who has expired is listed as critical here, and nobody is missing".to_owned(),
-            ));
-        }
-        Ok(())
     }
 
     /// Ends the case as ignored where time is real.

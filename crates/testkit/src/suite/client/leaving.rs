@@ -89,7 +89,7 @@ pub(super) async fn deregister_hurries_a_drain(ctx: &ClientCtx) -> CaseResult {
     });
     ensure!(start.elapsed() <= Duration::from_secs(5) + BLUR, "leaving took {:?}", start.elapsed());
     ensure!(slow.is_clean() && fast.is_clean(), "leaving was not clean: {slow:?}, {fast:?}");
-    ctx.lists(&service, "nobody is there", |listing| listing.instances.is_empty()).await?;
+    ctx.lists(&service, "nobody is there", |listing| ctx.registry().living(listing).next().is_none()).await?;
     Ok(())
 }
 
@@ -196,7 +196,6 @@ async fn stays_gone(ctx: &ClientCtx, hurt: impl Future<Output = CaseResult> + Se
 }
 
 pub(super) async fn deregistered_during_an_outage_is_never_registered_again(ctx: &ClientCtx) -> CaseResult {
-    ctx.only_where_the_expired_are_gone()?;
     let service = ctx.service("orders")?;
     let (client, tap) = ctx.tapped().await?;
     let Owner { registration, process } = ctx.owner(&client, &service, "one", ctx.short()).await?;
@@ -211,7 +210,7 @@ pub(super) async fn deregistered_during_an_outage_is_never_registered_again(ctx:
     let bound = ctx.gone_within(ctx.ttl()) + ctx.registry().recovery();
     shows(&view, bound, "an empty service", |snapshot| is_exactly(snapshot, &[])).await?;
     sleep(ctx.ttl() * 2).await;
-    ctx.lists(&service, "nobody is there", |listing| listing.instances.is_empty()).await?;
+    ctx.lists(&service, "nobody is there", |listing| ctx.registry().living(listing).next().is_none()).await?;
     let written = tap.writes_since(since);
     ensure!(written.is_empty(), "after it has left there were writes: {written:?}");
     Ok(())
@@ -270,7 +269,7 @@ pub(super) async fn dropped_handle_takes_the_record_along(ctx: &ClientCtx) -> Ca
     let view = ctx.view(&service).await?;
     shows(&view, ctx.soon(), "the instance", |snapshot| is_routable(snapshot, "one")).await?;
     drop(owner);
-    ctx.lists(&service, "nobody is there", |listing| listing.instances.is_empty()).await?;
+    ctx.lists(&service, "nobody is there", |listing| ctx.registry().living(listing).next().is_none()).await?;
     let bound = ctx.soon() + Duration::from_secs(10);
     shows(&view, bound, "an empty service", |snapshot| is_exactly(snapshot, &[])).await?;
     Ok(())

@@ -9,6 +9,7 @@ use std::time::Duration;
 use callsign_client::{
     ClientEvent, Freshness, Protection, Registration, RegistrationState, ServiceView, Snapshot,
 };
+use callsign_core::Health;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -131,11 +132,12 @@ pub fn states(events: &[Arc<ClientEvent>]) -> Vec<&'static str> {
     states
 }
 
-/// Whether the view shows exactly these, routable, and none of them only because it is held.
+/// Whether the view shows exactly these, routable, and none of them only because it is held. Who is critical does not count:
+/// some registries list the expired like that for a while.
 #[must_use]
 pub fn is_exactly(snapshot: &Snapshot, ids: &[&str]) -> bool {
     snapshot.protection == Protection::None
-        && snapshot.instances.len() == ids.len()
+        && snapshot.instances.iter().filter(|shown| shown.health != Health::Critical).count() == ids.len()
         && ids.iter().all(|id| is_routable(snapshot, id))
 }
 
@@ -151,7 +153,7 @@ pub fn is_routable(snapshot: &Snapshot, id: &str) -> bool {
     snapshot.get(id).is_some_and(|instance| instance.routable())
 }
 
-/// Whether the view shows instances that the registry does not list.
+/// Whether the view shows instances that the registry does not list, or lists as critical.
 #[must_use]
 pub fn is_held(snapshot: &Snapshot) -> bool {
     matches!(snapshot.protection, Protection::Held { .. })

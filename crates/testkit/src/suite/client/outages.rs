@@ -73,7 +73,6 @@ pub(super) async fn two_outages_in_a_row_are_survived(ctx: &ClientCtx) -> CaseRe
 }
 
 async fn long_outages(ctx: &ClientCtx, count: u32) -> CaseResult {
-    ctx.only_where_the_expired_are_gone()?;
     let service = ctx.service("orders")?;
     let client = ctx.client().await?;
     let owner = ctx.owner(&client, &service, "one", ctx.short()).await?;
@@ -159,7 +158,6 @@ pub(super) async fn states_of_an_outage_are_told_in_order(ctx: &ClientCtx) -> Ca
 }
 
 pub(super) async fn frozen_registry_delays_nobody_and_views_come_back(ctx: &ClientCtx) -> CaseResult {
-    ctx.only_where_the_expired_are_gone()?;
     let service = ctx.service("orders")?;
     let client = ctx.client().await?;
     let owner = ctx.owner(&client, &service, "one", ctx.short()).await?;
@@ -195,7 +193,6 @@ pub(super) async fn frozen_registry_delays_nobody_and_views_come_back(ctx: &Clie
 
 pub(super) async fn wiped_registry_is_filled_again(ctx: &ClientCtx) -> CaseResult {
     const IDS: [&str; 5] = ["id-0", "id-1", "id-2", "id-3", "id-4"];
-    ctx.only_where_the_expired_are_gone()?;
     let service = ctx.service("orders")?;
     let client = ctx.client().await?;
     let mut owners = Vec::new();
@@ -271,7 +268,6 @@ pub(super) async fn lost_signal_registers_again_without_waiting_for_the_renewal(
 }
 
 pub(super) async fn owner_that_is_cut_off_stays_in_the_views(ctx: &ClientCtx) -> CaseResult {
-    ctx.only_where_the_expired_are_gone()?;
     let service = ctx.service("orders")?;
     let (client, control) = ctx.cuttable().await?;
     let owner = ctx.owner(&client, &service, "one", ctx.short()).await?;

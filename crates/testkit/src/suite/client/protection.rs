@@ -35,7 +35,6 @@ async fn fleet(ctx: &ClientCtx, service: &ServiceKey) -> CaseResult<Fleet> {
 }
 
 pub(super) async fn last_instance_that_crashes_is_held_probed_and_then_gone(ctx: &ClientCtx) -> CaseResult {
-    ctx.only_where_the_expired_are_gone()?;
     let service = ctx.service("orders")?;
     let (client, cable) = ctx.cuttable().await?;
     let Owner { registration, process } = ctx.owner(&client, &service, "one", ctx.short()).await?;
@@ -61,7 +60,6 @@ pub(super) async fn last_instance_that_crashes_is_held_probed_and_then_gone(ctx:
 }
 
 pub(super) async fn mass_expiry_is_held_and_released_when_the_owners_are_back(ctx: &ClientCtx) -> CaseResult {
-    ctx.only_where_the_expired_are_gone()?;
     let service = ctx.service("orders")?;
     let fleet = fleet(ctx, &service).await?;
     let view = ctx.view(&service).await?;
@@ -125,7 +123,6 @@ pub(super) async fn one_that_is_missing_after_a_wipe_is_held_too(ctx: &ClientCtx
 }
 
 pub(super) async fn mass_expiry_of_dead_processes_is_applied_after_the_probes(ctx: &ClientCtx) -> CaseResult {
-    ctx.only_where_the_expired_are_gone()?;
     let service = ctx.service("orders")?;
     let mut fleet = fleet(ctx, &service).await?;
     let view = ctx.view(&service).await?;
@@ -142,7 +139,6 @@ pub(super) async fn mass_expiry_of_dead_processes_is_applied_after_the_probes(ct
 }
 
 pub(super) async fn without_protection_mass_expiry_is_applied_at_once(ctx: &ClientCtx) -> CaseResult {
-    ctx.only_where_the_expired_are_gone()?;
     let service = ctx.service("orders")?;
     let fleet = fleet(ctx, &service).await?;
     let off = ctx.builder().await?.protection(false).build()?;

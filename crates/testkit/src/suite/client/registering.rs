@@ -94,7 +94,8 @@ pub(super) async fn registration_given_up_leaves_nothing(ctx: &ClientCtx) -> Cas
     // One that was written before it was given up is held, probed, and gone, long before its lease would end.
     let bound = ctx.soon() + Duration::from_secs(15);
     shows(&view, bound, "an empty service", |snapshot| is_exactly(snapshot, &[])).await?;
-    ctx.lists(&service, "nobody is registered", |listing| listing.instances.is_empty()).await?;
+    ctx.lists(&service, "nobody is registered", |listing| ctx.registry().living(listing).next().is_none())
+        .await?;
     Ok(())
 }
 

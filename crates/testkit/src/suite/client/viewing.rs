@@ -233,7 +233,6 @@ pub(super) async fn thousand_views_share_one_watch(ctx: &ClientCtx) -> CaseResul
 }
 
 pub(super) async fn freshness_and_protection_are_published_as_events(ctx: &ClientCtx) -> CaseResult {
-    ctx.only_where_the_expired_are_gone()?;
     let service = ctx.service("orders")?;
     let ((client, owners_way), (user, views_way)) = (ctx.cuttable().await?, ctx.cuttable().await?);
     let owner = ctx.owner(&client, &service, "one", ctx.short()).await?;
