@@ -59,6 +59,12 @@ pub trait Harness: Send + Sync + 'static {
         false
     }
 
+    /// Whether even a short outage may take records out of the listings for a while, as where nodes that have to find
+    /// each other again remove what stood on the others. `false`, unless told.
+    fn outage_removes(&self) -> bool {
+        false
+    }
+
     /// How long a write may take to be seen by another client. 2 s, unless told.
     fn propagation(&self) -> Duration {
         Duration::from_secs(2)

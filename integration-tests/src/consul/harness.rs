@@ -72,15 +72,20 @@ impl Harness for ConsulHarness {
         Ttl::from_secs(seconds).unwrap_or_default()
     }
 
-    // An agent that has lost its servers looks for work again after 15 s and a little; until then nobody hears that a
-    // ttl has ended.
+    // An agent that could not tell its servers something tries again after 15 s to 30 s; until then nobody hears that a ttl
+    // has ended.
     fn expiry_slack(&self) -> Duration {
-        Duration::from_secs(if self.options.kind == Kind::Cluster { 20 } else { 2 })
+        Duration::from_secs(if self.options.kind == Kind::Cluster { 35 } else { 2 })
     }
 
     // Critical, and removed after five minutes.
     fn lists_expired(&self) -> bool {
         true
+    }
+
+    // A leader removes nodes that it has not met yet after a restart of them all.
+    fn outage_removes(&self) -> bool {
+        self.options.kind == Kind::Cluster
     }
 
     async fn available(&self) -> Result<(), String> {
