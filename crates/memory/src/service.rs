@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use callsign_core::{
     Error, Health, Instance, InstanceId, LostSignal, LostTrigger, Pair, Record, Result, Skipped,
@@ -34,6 +35,17 @@ struct Slot {
     lost: LostTrigger,
     signal: LostSignal,
     undecodable: bool,
+    /// The lease has ended; the record is only kept.
+    expired: bool,
+}
+
+impl Slot {
+    /// Ends the lease, and keeps the record for longer.
+    fn keep_expired(&mut self, keep: Duration) {
+        self.expired = true;
+        self.expires_at += keep;
+        Arc::make_mut(&mut self.record.instance).health = Health::Critical;
+    }
 }
 
 /// What a write did to the service.
@@ -78,28 +90,35 @@ impl Service {
         self.revision.send_replace(revision);
     }
 
-    /// Removes what has expired; whether anything has.
-    pub(crate) fn expire(&mut self, now: Instant, tell: bool) -> bool {
+    /// Ends the leases that are over; whether there were any. Who has expired is kept as critical for `keep`, and then
+    /// removed.
+    pub(crate) fn expire(&mut self, now: Instant, keep: Duration, tell: bool) -> bool {
         if self.earliest_expiry.is_none_or(|at| at > now) {
             return false;
         }
-        let before = self.slots.len();
+        let mut changed = false;
         self.slots.retain(|_, slot| {
-            let alive = slot.expires_at > now;
-            if !alive && tell {
-                slot.lost.fire(Error::not_found("the lease has expired"));
+            while slot.expires_at <= now {
+                changed = true;
+                if slot.expired {
+                    return false;
+                }
+                if tell {
+                    slot.lost.fire(Error::not_found("the lease has expired"));
+                }
+                slot.keep_expired(keep);
             }
-            alive
+            true
         });
         self.earliest_expiry = self.slots.values().map(|slot| slot.expires_at).min();
-        self.slots.len() < before
+        changed
     }
 
     pub(crate) fn put(&mut self, record: &Record, now: Instant, tell: bool) -> Result<Written> {
         let record = as_stored(record);
         let expires_at = now + record.ttl.get();
         self.earliest_expiry = Some(self.earliest_expiry.map_or(expires_at, |at| at.min(expires_at)));
-        if let Some(slot) = self.slots.get_mut(record.instance.id()) {
+        if let Some(slot) = self.slots.get_mut(record.instance.id()).filter(|slot| !slot.expired) {
             refuse_lower(&record, slot.record.pair())?;
             if slot.record.instance == record.instance && !slot.undecodable {
                 slot.record.ttl = record.ttl;
@@ -111,7 +130,8 @@ impl Service {
             }
         }
         let (lost, signal) = LostSignal::channel();
-        let slot = Slot { expires_at, lost, signal: signal.clone(), undecodable: false, record };
+        let slot =
+            Slot { expires_at, lost, signal: signal.clone(), undecodable: false, expired: false, record };
         self.slots.insert(slot.record.instance.id().clone(), slot);
         Ok(Written::Changed(signal))
     }
@@ -121,6 +141,7 @@ impl Service {
         let slot = self
             .slots
             .get_mut(record.instance.id())
+            .filter(|slot| !slot.expired)
             .ok_or_else(|| Error::not_found("the record is not there"))?;
         refuse_lower(&record, slot.record.pair())?;
         if slot.undecodable || slot.record.instance != record.instance {
@@ -132,7 +153,7 @@ impl Service {
 
     /// Whether there was anything to remove.
     pub(crate) fn remove(&mut self, record: &Record) -> Result<bool> {
-        if let Some(slot) = self.slots.get(record.instance.id()) {
+        if let Some(slot) = self.slots.get(record.instance.id()).filter(|slot| !slot.expired) {
             refuse_lower(record, slot.record.pair())?;
         }
         Ok(self.slots.remove(record.instance.id()).is_some())
@@ -174,8 +195,10 @@ impl Listed {
         let (spoilt, whole): (Vec<_>, Vec<_>) = slots.partition(|slot| slot.undecodable);
         Self {
             instances: whole.iter().map(|slot| slot.record.instance.clone()).collect(),
+            // Who has expired, and cannot be read, is as good as gone.
             skipped: spoilt
                 .iter()
+                .filter(|slot| !slot.expired)
                 .map(|slot| Skipped::new(slot.record.instance.id().as_str(), "the record cannot be decoded"))
                 .collect(),
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use callsign_core::{
     Authority, Error, EventKind, Events, Group, Instance, InstanceKey, Listing, LostSignal, Namespace,
@@ -46,6 +47,8 @@ struct State {
     epoch: u64,
     revision: u64,
     services: BTreeMap<ServiceKey, Service>,
+    /// For how long who has expired is listed as critical.
+    keep_expired: Duration,
     /// What [`Fault::Stale`] shows.
     past: Option<Past>,
     /// Whom [`Fault::Partial`] does not show.
@@ -69,6 +72,15 @@ impl Store {
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Shared { state: Mutex::default(), faults: watch::Sender::default() }))
+    }
+
+    /// A store of its own where who has expired is listed for `keep` as `Critical`, and only then removed: what agents do
+    /// that check on services, such as Consul's.
+    #[must_use]
+    pub fn keeping_expired(keep: Duration) -> Self {
+        let store = Self::new();
+        store.state().keep_expired = keep;
+        store
     }
 
     /// The store of this process that is called `name`, made when it is not there.
@@ -317,7 +329,8 @@ impl State {
     }
 
     fn expire(&mut self, key: &ServiceKey, now: Instant, tell: bool) {
-        self.change(key, |service| service.expire(now, tell));
+        let keep = self.keep_expired;
+        self.change(key, |service| service.expire(now, keep, tell));
     }
 
     fn forget_if_idle(&mut self, key: &ServiceKey) {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use callsign_core::{Authority, Backend, Capabilities, InstanceKey, Result, async_trait};
 use callsign_memory::{Fault, Memory, Store};
@@ -12,15 +13,23 @@ use callsign_testkit::{Chaos, Guard, Harness, Subject, run};
 /// What stands between a case and the backend; a client's number is its seed, so that every run is the same.
 type Wrap = fn(Memory, u64) -> Arc<dyn Backend>;
 
+/// Longer than any case looks at an expired record.
+const KEPT: Duration = Duration::from_secs(3600);
+
 struct MemoryHarness {
     store: Store,
     wrap: Wrap,
+    lists_expired: bool,
     clients: AtomicU64,
 }
 
 impl MemoryHarness {
     fn new(wrap: Wrap) -> Self {
-        Self { store: Store::new(), wrap, clients: AtomicU64::new(0) }
+        Self { store: Store::new(), wrap, lists_expired: false, clients: AtomicU64::new(0) }
+    }
+
+    fn keeping_expired() -> Self {
+        Self { store: Store::keeping_expired(KEPT), lists_expired: true, ..Self::new(plain) }
     }
 }
 
@@ -33,6 +42,10 @@ impl Harness for MemoryHarness {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::all(Authority::Quorum)
+    }
+
+    fn lists_expired(&self) -> bool {
+        self.lists_expired
     }
 
     fn paused(&self) -> bool {
@@ -81,6 +94,7 @@ fn main() -> ExitCode {
     run([
         Subject::fresh("memory", || MemoryHarness::new(plain)).passes(&BACKEND).passes(&CLIENT),
         Subject::fresh("memory-dyn", || MemoryHarness::new(behind_pointers)).passes(&BACKEND).passes(&CLIENT),
+        Subject::fresh("memory-keeping", MemoryHarness::keeping_expired).passes(&BACKEND).passes(&CLIENT),
         Subject::fresh("memory-chaos", || MemoryHarness::new(chaotic)).passes(&BACKEND).passes(&CLIENT),
     ])
 }

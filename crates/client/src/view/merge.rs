@@ -77,7 +77,12 @@ pub(crate) fn merge(
                 merged.failing.push(new.clone());
             }
             Pairing::Both(old, new) => {
-                let takes_over = if stale { new.pair() > old.pair() } else { new.supersedes(old) };
+                // A stale registry brings nobody back who has failed, as long as the owner is the same.
+                let takes_over = if stale {
+                    new.pair() > old.pair() && (is_sound(old) || new.incarnation > old.incarnation)
+                } else {
+                    new.supersedes(old)
+                };
                 if takes_over && old != new {
                     merged.as_listed = as_listed;
                     merged.keep(new);

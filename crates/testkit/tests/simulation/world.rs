@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use callsign_client::{Client, Freshness, ServiceView};
 use callsign_core::task::{Spawner, Task};
-use callsign_core::{InstanceId, InstanceKey, ServiceKey};
+use callsign_core::{Health, InstanceId, InstanceKey, ServiceKey};
 use callsign_memory::{Fault, Store};
 use callsign_testkit::ChaosControl;
 use callsign_testkit::chaos::Rates;
@@ -26,6 +26,8 @@ const LONGEST_FAULT: Duration = Duration::from_secs(10);
 const LATE: Bounds = Bounds::both(Duration::from_secs(60)).with_returns(Duration::from_secs(3));
 /// How long after the last fault all views must be right: the promise of the whole.
 const SETTLED: Duration = Duration::from_secs(TTL.as_secs() + 10);
+/// How long the expired stay listed as critical in every third world; for so long that some come back meanwhile.
+const KEPT: Duration = Duration::from_secs(60);
 /// Fewer live instances than this would make single removals look like mass loss, and the reverse.
 const AT_LEAST: usize = 8;
 
@@ -50,7 +52,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut world = Self {
             dice: fastrand::Rng::with_seed(seed),
-            store: Store::new(),
+            store: if seed % 3 == 0 { Store::keeping_expired(KEPT) } else { Store::new() },
             history: History::new(),
             processes: Processes::default(),
             owners: BTreeMap::new(),
@@ -195,7 +197,9 @@ async fn record(view: ServiceView, history: History, name: String) {
     let mut snapshots = view.snapshots();
     while let Some(snapshot) = snapshots.next().await {
         if !matches!(snapshot.freshness, Freshness::Unknown { .. }) {
-            sights.shows(snapshot.instances.iter().map(|instance| (instance.id().clone(), instance.pair())));
+            // Who is critical gets no traffic.
+            let living = snapshot.instances.iter().filter(|instance| instance.health != Health::Critical);
+            sights.shows(living.map(|instance| (instance.id().clone(), instance.pair())));
         }
     }
 }
