@@ -176,7 +176,7 @@ impl ViewMachine {
         if !stale {
             self.failing = merged.failing;
         }
-        let missing = self.gate(merged.missing, merged.present, new_origin, now);
+        let missing = self.gate(merged.missing, &merged.instances, new_origin, now);
         let instances = self.let_go(merged.instances, &missing.gone, now);
         self.hold(&missing.held, missing.kind, listing.authority, now, outputs);
         if returned > 0 {
@@ -217,7 +217,7 @@ impl ViewMachine {
     fn gate(
         &mut self,
         missing: Vec<Arc<Instance>>,
-        present: usize,
+        set: &[Arc<Instance>],
         new_origin: bool,
         now: Instant,
     ) -> Missing {
@@ -228,8 +228,9 @@ impl ViewMachine {
             // While some are held, who goes missing as well is part of the same story.
             (true, false) if !self.holds.is_empty() => Some(self.holds.kind()),
             (true, false) => {
-                let set = self.next.instances.iter().filter(|instance| is_sound(instance)).count();
-                self.gate.judge(missing.len(), present, set, now)
+                let sound = |of: &[Arc<Instance>]| of.iter().filter(|instance| is_sound(instance)).count();
+                let present = sound(set).saturating_sub(missing.len());
+                self.gate.judge(missing.len(), present, sound(&self.next.instances), now)
             }
         };
         match kind {

@@ -22,17 +22,8 @@ pub(crate) struct Merged {
     pub(crate) departed: Vec<Arc<Instance>>,
     /// Listed again after having left: not in the set.
     pub(crate) ghosts: Vec<InstanceId>,
-    /// How many are in the set for a better reason than being held, and do not fail.
-    pub(crate) present: usize,
     /// Whether `instances` is exactly what was listed.
     pub(crate) as_listed: bool,
-}
-
-impl Merged {
-    fn keep(&mut self, instance: &Arc<Instance>) {
-        self.present += usize::from(is_sound(instance));
-        self.instances.push(instance.clone());
-    }
 }
 
 /// Takes `listing` together with what is shown: the higher pair wins, who has left stays away, and whoever is missing
@@ -52,12 +43,11 @@ pub(crate) fn merge(
         failing: Vec::new(),
         departed: Vec::new(),
         ghosts: Vec::new(),
-        present: 0,
         as_listed: true,
     };
     for pairing in pair_up(shown, &listing.instances) {
         if let Pairing::Same(instance) = pairing {
-            merged.keep(instance);
+            merged.instances.push(instance.clone());
             continue;
         }
         let as_listed = merged.as_listed;
@@ -67,7 +57,7 @@ pub(crate) fn merge(
             Pairing::Both(old, new) if fails(old, new) => {
                 let known = as_before(old, new);
                 if stale {
-                    merged.keep(&known);
+                    merged.instances.push(known);
                     continue;
                 }
                 if !holds.contains(old.id()) {
@@ -85,9 +75,9 @@ pub(crate) fn merge(
                 };
                 if takes_over && old != new {
                     merged.as_listed = as_listed;
-                    merged.keep(new);
+                    merged.instances.push(new.clone());
                 } else {
-                    merged.keep(old);
+                    merged.instances.push(old.clone());
                 }
             }
             Pairing::Right(new) if tombstones.is_ghost(new, stale, now) => {
@@ -97,9 +87,11 @@ pub(crate) fn merge(
             Pairing::Right(new) if stale && new.status == Status::Draining => {}
             Pairing::Right(new) => {
                 merged.as_listed = as_listed;
-                merged.keep(new);
+                merged.instances.push(new.clone());
             }
-            Pairing::Left(old) if stale || skipped.contains(old.id().as_str()) => merged.keep(old),
+            Pairing::Left(old) if stale || skipped.contains(old.id().as_str()) => {
+                merged.instances.push(old.clone());
+            }
             Pairing::Left(old) if old.status == Status::Draining || !is_sound(old) => {
                 merged.as_listed = as_listed;
                 merged.departed.push(old.clone());
