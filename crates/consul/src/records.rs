@@ -26,7 +26,7 @@ pub(crate) struct Records {
 enum Decoded {
     Instance(Arc<Instance>, u64),
     Skipped(Option<Group>, Skipped),
-    Foreign,
+    Nobody,
 }
 
 /// All instances of a service, in all groups.
@@ -78,7 +78,7 @@ impl Records {
                     }
                 }
                 Decoded::Skipped(group, skipped) => found.skipped.push((group.clone(), skipped.clone())),
-                Decoded::Foreign => {}
+                Decoded::Nobody => {}
             }
             self.decoded.insert(hash, decoded);
         }
@@ -102,7 +102,7 @@ impl Records {
                 Decoded::Instance(instance, changed)
             }
             Outcome::Skipped(group, skipped) => Decoded::Skipped(group, skipped),
-            Outcome::Foreign => Decoded::Foreign,
+            Outcome::Nobody => Decoded::Nobody,
         }
     }
 }

@@ -23,8 +23,9 @@ pub(crate) enum Outcome {
     Instance(Box<Instance>, u64),
     /// It cannot be read. Of a group, where that could be read.
     Skipped(Option<Group>, Skipped),
-    /// It belongs to another service: Consul looks names up without regard to case.
-    Foreign,
+    /// It belongs to another service, as Consul looks names up without regard to case; or it cannot be read and has
+    /// expired.
+    Nobody,
 }
 
 /// How much of an id or of a complaint is shown.
@@ -33,16 +34,14 @@ const SHOWN: usize = 120;
 /// What `json` is, found under the name `name` that Consul knows `service` by.
 pub(crate) fn decode(service: &ServiceKey, name: &str, json: &str) -> Outcome {
     match serde_json::from_str::<Entry>(json) {
-        Ok(entry) if entry.service.name != name => Outcome::Foreign,
+        Ok(entry) if entry.service.name != name => Outcome::Nobody,
         Ok(entry) => {
             let changed = entry.service.modify_index.unwrap_or_default();
             instance(service, &entry)
                 .map_or_else(|skipped| *skipped, |instance| Outcome::Instance(Box::new(instance), changed))
         }
         Err(error) => match serde_json::from_str::<Named>(json) {
-            Ok(named) if named.service.service.as_ref().is_some_and(|found| found != name) => {
-                Outcome::Foreign
-            }
+            Ok(named) if named.service.service.as_ref().is_some_and(|found| found != name) => Outcome::Nobody,
             Ok(named) => skipped(service, &named.service.id, &error.to_string()),
             Err(_) => skipped(service, "?", &error.to_string()),
         },
@@ -70,7 +69,11 @@ fn instance(service: &ServiceKey, entry: &Entry) -> Result<Instance, Box<Outcome
         None if is_ours => Err("its id is not one that callsign makes".to_owned()),
         None => theirs(service, entry, meta, &verdict),
     }
-    .map_err(|reason| refuse(&reason))
+    // The former value of who cannot be read goes on getting traffic: not when checks say that nobody is there.
+    .map_err(|reason| match verdict.health {
+        Health::Critical => Box::new(Outcome::Nobody),
+        _ => refuse(&reason),
+    })
 }
 
 /// An instance that callsign has registered.
@@ -279,7 +282,7 @@ mod tests {
         match decode(&orders(), "shop--orders", &value.to_string()) {
             Outcome::Instance(instance, _) => Ok(*instance),
             Outcome::Skipped(_, skipped) => Err(skipped),
-            Outcome::Foreign => panic!("foreign"),
+            Outcome::Nobody => panic!("foreign"),
         }
     }
 
@@ -376,10 +379,22 @@ mod tests {
     }
 
     #[test]
+    fn who_cannot_be_read_and_is_critical_is_nobody() {
+        let broken = |status: &str| {
+            let checks = json!([{"CheckID": "x", "Status": status}]);
+            let mut entry = listed(&full(), &checks);
+            entry["Service"]["Meta"][PAIR] = "none".into();
+            decode(&orders(), "shop--orders", &entry.to_string())
+        };
+        assert!(matches!(broken("passing"), Outcome::Skipped(..)));
+        assert!(matches!(broken("critical"), Outcome::Nobody));
+    }
+
+    #[test]
     fn a_service_that_differs_in_case_is_another_one() {
         let mut entry = listed(&full(), &Value::Null);
         entry["Service"]["Service"] = "shop--Orders".into();
-        assert!(matches!(decode(&orders(), "shop--orders", &entry.to_string()), Outcome::Foreign));
+        assert!(matches!(decode(&orders(), "shop--orders", &entry.to_string()), Outcome::Nobody));
     }
 
     proptest! {
