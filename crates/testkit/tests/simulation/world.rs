@@ -52,7 +52,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut world = Self {
             dice: fastrand::Rng::with_seed(seed),
-            store: if seed % 3 == 0 { Store::keeping_expired(KEPT) } else { Store::new() },
+            store: if seed.is_multiple_of(3) { Store::keeping_expired(KEPT) } else { Store::new() },
             history: History::new(),
             processes: Processes::default(),
             owners: BTreeMap::new(),
