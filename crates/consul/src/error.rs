@@ -263,6 +263,13 @@ pub(crate) fn filtered(subject: &str) -> Error {
     )
 }
 
+/// What it means that a token was refused where nobody leads.
+pub(crate) fn without_leader(denied: &Failure) -> Failure {
+    let context =
+        format!("{}; there is no leader, and until there is one no token is known", denied.error.context());
+    Failure { error: Error::unavailable(context), verdict: Verdict::NoLeader }
+}
+
 fn failure(row: &Row, said: &str, call: &Call<'_>) -> Failure {
     let mut error = Error::new(row.kind, context(call, said, row.advice));
     if row.kind == ErrorKind::Unexpected && row.verdict == Verdict::Answer {

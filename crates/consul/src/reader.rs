@@ -9,7 +9,7 @@ use callsign_core::{
 };
 use tokio::time::Instant;
 
-use crate::agent::{Agents, Answer, Lane, Request, encoded};
+use crate::agent::{Agents, Answer, LEADER, Lane, Request, encoded};
 use crate::codec::{Place, group_in, service_named};
 use crate::config::{Settings, Tenancy};
 use crate::epoch::{Epochs, Position};
@@ -215,7 +215,7 @@ impl Reader {
 
     /// Any answer will do, also that there is no leader.
     async fn reach(&self) -> Result<()> {
-        let request = Request::get("/v1/status/leader", "reach an agent");
+        let request = Request::get(LEADER, "reach an agent");
         let mut last = Error::unavailable("there is no address");
         for step in 0..self.agents.count() {
             let agent = (self.agents.current() + step) % self.agents.count();

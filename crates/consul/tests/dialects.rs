@@ -141,6 +141,19 @@ async fn a_token_that_is_refused_is_read_again_from_its_file() {
 }
 
 #[tokio::test]
+async fn a_token_that_nobody_knows_for_want_of_a_leader_is_not_called_wrong() {
+    let refusal = Says { status: 403, body: "ACL not found".to_owned(), ..fine() };
+    let mut world = World::of(refusal);
+    world.others = vec![("/v1/status/leader", says(&json!("")))];
+    let fake = Fake::start(world).await;
+    let client = Consul::new(&fake.config().with_token("t-1"), "main").unwrap();
+    let error = client.list(&orders(), Read::Quorum).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("no leader"), "{error}");
+    fake.set(|world| world.others[0].1.body = json!("10.0.0.1:8300").to_string());
+    assert_eq!(client.list(&orders(), Read::Quorum).await.unwrap_err().kind(), ErrorKind::Unauthorized);
+}
+
+#[tokio::test]
 async fn a_token_that_may_see_too_little_is_replaced_from_its_file_too() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "old\n").unwrap();

@@ -8,4 +8,4 @@ mod token;
 
 pub(crate) use answer::{Answer, Marks};
 pub(crate) use group::{Agents, Lane};
-pub(crate) use one::{Request, Verb, encoded};
+pub(crate) use one::{LEADER, Request, Verb, encoded};

@@ -15,7 +15,7 @@ use super::answer::{Answer, Marks, NotTaken, take};
 use super::tls;
 use super::token::Tokens;
 use crate::config::{Address, Settings};
-use crate::error::{Call, Failure, Verdict, judge, judge_transport, strange, timed_out};
+use crate::error::{Call, Failure, Verdict, judge, judge_transport, strange, timed_out, without_leader};
 
 /// What may stand as it is in a part of a path and in a query.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
@@ -31,6 +31,9 @@ pub(crate) enum Verb {
     Put,
     Post,
 }
+
+/// Where any agent says who leads, whatever the token.
+pub(crate) const LEADER: &str = "/v1/status/leader";
 
 /// A request, before it is known who is asked.
 #[derive(Debug, Clone)]
@@ -139,10 +142,20 @@ impl Agent {
             Err(failure) if failure.verdict == Verdict::Denied => {
                 match tokens.after(&self.settings, token.as_ref()) {
                     Some(newer) => self.send(request, Some(&newer), blocking, until).await,
-                    None => Err(failure),
+                    None => Err(self.unless_without_leader(failure, until).await),
                 }
             }
             answer => answer,
+        }
+    }
+
+    /// Servers that have just started know no token until they have a leader.
+    async fn unless_without_leader(&self, denied: Failure, until: Instant) -> Failure {
+        match self.send(&Request::get(LEADER, "ask for the leader"), None, false, until).await {
+            // An address, or nothing in quotation marks.
+            Ok(answer) if !answer.body.contains(&b':') => without_leader(&denied),
+            Err(failure) if failure.error.counts_as_outage() => failure,
+            _ => denied,
         }
     }
 

@@ -169,11 +169,6 @@ impl Stored {
         Ok(())
     }
 
-    /// Whether a check of it does not pass.
-    pub(super) fn is_troubled(&self) -> bool {
-        self.is_there() && self.checks().any(|check| check.status.as_deref() != Some("passing"))
-    }
-
     fn has_probe(&self, id: &str) -> bool {
         let probe = check_id_of_probe(id);
         self.checks().any(|check| check.id.as_deref() == Some(&*probe))

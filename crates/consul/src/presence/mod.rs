@@ -125,10 +125,8 @@ impl Presence {
         to_its_end(async move {
             let home = Home::at(&agents, agent);
             home.write(&registration, &stored).await?;
-            if stored.is_troubled() {
-                // A check that is there stays as it is.
-                home.pass(&registration).await.map_err(|failure| failure.error.with_outcome_unknown())?;
-            }
+            // A check that is there stays as it is; and an agent keeps over a restart only what it was told by a pass.
+            home.pass(&registration).await.map_err(|failure| failure.error.with_outcome_unknown())?;
             begun.end();
             Ok(stored)
         })
