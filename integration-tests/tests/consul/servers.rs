@@ -129,13 +129,13 @@ pub(crate) async fn lost_quorum_of_consul_takes_nobody_away_and_commits_nothing(
     becomes(&backend, &late.key().service, SOON, "there", is_passing).await
 }
 
-pub(crate) async fn frozen_agent_is_noticed_and_its_instances_stay_listed(pool: Pool<Consul>) -> CaseResult {
+pub(crate) async fn frozen_agent_is_noticed_and_its_instances_go_on(pool: Pool<Consul>) -> CaseResult {
     let scene = Scene::set(&pool).await?;
     let consul = scene.stage.consul();
     let elsewhere = scene.stage.backend_at(0)?;
     // The servers' word reaches the view, too, when its agent is back before they have heard of that.
-    let is_listed = |snapshot: &Snapshot| snapshot.instances.len() == IDS.len();
-    always(&scene.view, "nobody goes away because an agent says nothing", is_listed, async {
+    let goes_on = |snapshot: &Snapshot| IDS.iter().all(|id| is_routable(snapshot, id));
+    always(&scene.view, "nobody loses traffic because an agent says nothing", goes_on, async {
         let clock = Instant::now();
         let frozen = consul.freeze([consul.servers()]).await?;
         let noticed = async {
