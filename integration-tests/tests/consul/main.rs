@@ -16,8 +16,8 @@ use callsign_integration_tests::consul::{Consul, ConsulHarness, Kind, Options};
 use callsign_testkit::suite::{BACKEND, CLIENT};
 use callsign_testkit::{Subject, run_with_threads};
 
-/// Cases mostly wait for leases to end.
-const THREADS: usize = 8;
+/// Cases mostly wait for leases to end; four agents at a time are more work than four members of an etcd.
+const THREADS: usize = 6;
 
 /// Ends the case as failed unless the condition holds.
 macro_rules! ensure {
