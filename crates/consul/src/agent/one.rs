@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use callsign_core::ErrorKind;
-use callsign_core::config::Secret;
+use callsign_core::config::{HttpAddress, Secret};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Client;
 use reqwest::header::HeaderValue;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::answer::{Answer, Marks, NotTaken, take};
 use super::tls;
 use super::token::Tokens;
-use crate::config::{Address, Settings};
+use crate::config::Settings;
 use crate::error::{Call, Failure, Verdict, judge, judge_transport, strange, timed_out, without_leader};
 
 /// What may stand as it is in a part of a path and in a query.
@@ -114,7 +114,7 @@ impl Request {
 /// One agent.
 pub(super) struct Agent {
     settings: Arc<Settings>,
-    address: Address,
+    address: HttpAddress,
     /// As it is shown.
     url: String,
     control: Mutex<Option<(Client, String)>>,
@@ -122,7 +122,7 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    pub(super) fn new(settings: Arc<Settings>, address: Address) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, address: HttpAddress) -> Self {
         let url = address.url();
         Self { settings, address, url, control: Mutex::default(), watching: Mutex::default() }
     }

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callsign_core::config::TlsMaterial;
+use callsign_core::config::{HttpAddress, TlsMaterial};
 use callsign_core::{Error, Result};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, redirect};
 
-use crate::config::{Address, Settings};
+use crate::config::Settings;
 
 /// A connection that nobody uses for so long is closed; agents count them.
 const IDLE: Duration = Duration::from_secs(15);
@@ -17,7 +17,7 @@ const IDLE: Duration = Duration::from_secs(15);
 /// A client of the agent at `address` that keeps up to `idle` connections for the next call, and the URL to use it with.
 ///
 /// HTTP/1.1 alone: over HTTP/2 all calls share one connection with 250 streams, and a renewal waits for a query to end.
-pub(super) fn client(settings: &Settings, address: &Address, idle: usize) -> Result<(Client, String)> {
+pub(super) fn client(settings: &Settings, address: &HttpAddress, idle: usize) -> Result<(Client, String)> {
     let mut builder = Client::builder()
         .user_agent(concat!("callsign/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(settings.connect_timeout)

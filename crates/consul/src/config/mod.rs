@@ -9,10 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use callsign_core::Result;
-use callsign_core::config::{Secret, Table, Tls, duration};
+use callsign_core::config::{HttpAddress, Secret, Table, Tls, duration};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use address::Address;
 pub(crate) use settings::{Settings, Tenancy};
 pub(crate) use url::table_of;
 
@@ -332,7 +331,7 @@ pub(crate) fn settings_of(table: &Table) -> Result<Settings> {
 impl fmt::Debug for ConsulConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // By hand for the addresses: nothing was checked yet, and one may hold a token where none belongs.
-        let shown = |text: &String| address::shown(text);
+        let shown = |text: &String| HttpAddress::shown(text);
         f.debug_struct("ConsulConfig")
             .field("address", &self.address.as_ref().map(shown))
             .field("addresses", &self.addresses.iter().map(shown).collect::<Vec<_>>())

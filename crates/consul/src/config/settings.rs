@@ -1,15 +1,14 @@
 //! A configuration that has been checked, before anything is connected.
 
-use std::error::Error as _;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use callsign_core::config::{Secret, Tls, TlsMaterial};
-use callsign_core::{Error, Result};
+use callsign_core::Result;
+use callsign_core::config::{Broken, HttpAddress, Secret, Tls, TlsMaterial};
 
-use super::address::Address;
+use super::address::ADDRESSES;
 use super::{CheckConfig, ConsulConfig, TenancyKind, WatchConfig};
 
 const REQUEST_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
@@ -27,7 +26,7 @@ const MAX_BLOCKED: RangeInclusive<usize> = 1..=10_000;
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// All encrypted or none, each once, at least one.
-    pub(crate) addresses: Vec<Address>,
+    pub(crate) addresses: Vec<HttpAddress>,
     pub(crate) datacenter: Option<String>,
     pub(crate) tenancy: Tenancy,
     pub(crate) check: CheckConfig,
@@ -59,13 +58,6 @@ enum Token {
     File(PathBuf),
 }
 
-/// A key, and the rule that its value breaks.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Broken {
-    pub(crate) key: String,
-    pub(crate) rule: String,
-}
-
 impl Settings {
     /// Checks a configuration. Reads the files it names, so that a typing error shows at once.
     pub(super) fn check(config: &ConsulConfig) -> Result<Self, Broken> {
@@ -76,7 +68,7 @@ impl Settings {
         if !MAX_BLOCKED.contains(&config.watch.max_blocked) {
             let (min, max) = (MAX_BLOCKED.start(), MAX_BLOCKED.end());
             let rule = format!("{}: {min} to {max} are allowed", config.watch.max_blocked);
-            return Err(broken("watch.max_blocked", rule));
+            return Err(Broken::new("watch.max_blocked", rule));
         }
         let settings = Self {
             addresses,
@@ -90,16 +82,18 @@ impl Settings {
             tls: encrypted.then(|| config.tls.clone().unwrap_or_default()),
             token: token(config)?,
         };
-        let material = settings.tls().map_err(|error| unreadable("tls", &error))?;
+        let material = settings.tls().map_err(|error| Broken::unreadable("tls", &error))?;
         if let Some(name) = material.and_then(|material| material.server_name)
             && name.parse::<IpAddr>().is_ok()
         {
-            return Err(broken(
+            return Err(Broken::new(
                 "tls.server_name",
                 "an IP address is no name: leave it out, or name the server",
             ));
         }
-        if let Some(token) = settings.token_as_it_is().map_err(|error| unreadable("token_file", &error))? {
+        if let Some(token) =
+            settings.token_as_it_is().map_err(|error| Broken::unreadable("token_file", &error))?
+        {
             check_token(&token, if config.token.is_some() { "token" } else { "token_file" })?;
         }
         Ok(settings)
@@ -121,8 +115,7 @@ impl Settings {
     pub(crate) fn token(&self) -> Result<Option<Secret>> {
         let token = self.token_as_it_is()?;
         if let Some(token) = &token {
-            check_token(token, "token_file")
-                .map_err(|broken| Error::config(format!("`{}`: {}", broken.key, broken.rule)))?;
+            check_token(token, "token_file")?;
         }
         Ok(token)
     }
@@ -147,65 +140,23 @@ impl Settings {
     }
 }
 
-impl From<Broken> for Error {
-    fn from(Broken { key, rule }: Broken) -> Self {
-        Self::config(format!("`{key}`: {rule}"))
-    }
-}
-
-fn broken(key: impl Into<String>, rule: impl Into<String>) -> Broken {
-    Broken { key: key.into(), rule: rule.into() }
-}
-
-/// What core says of a file, under the key that it names where it names one.
-fn unreadable(key: &str, error: &Error) -> Broken {
-    let named = error.context().strip_prefix('`').and_then(|rest| rest.split_once("`: "));
-    let (key, rule) = named.unwrap_or((key, error.context()));
-    match error.source() {
-        Some(source) => broken(key, format!("{rule}: {source}")),
-        None => broken(key, rule),
-    }
-}
-
-fn addresses(config: &ConsulConfig) -> Result<Vec<Address>, Broken> {
+fn addresses(config: &ConsulConfig) -> Result<Vec<HttpAddress>, Broken> {
     let one = config.address.as_slice();
     if !one.is_empty() && config.addresses != ConsulConfig::default().addresses {
-        return Err(broken("address", "there are `addresses`, too: one of them is enough"));
+        return Err(Broken::new("address", "there are `addresses`, too: one of them is enough"));
     }
     let (key, texts) = if one.is_empty() { ("addresses", &*config.addresses) } else { ("address", one) };
-    let mut addresses: Vec<Address> = Vec::with_capacity(texts.len());
-    for text in texts {
-        let address = Address::parse(text, config.tls.is_some()).map_err(|rule| broken(key, rule))?;
-        if addresses.contains(&address) {
-            return Err(broken(key, format!("the address `{}` is there twice", address.url())));
-        }
-        if config.tls.is_some() && !address.encrypted {
-            let rule = format!(
-                "the address `{}` is not encrypted, and there is a `tls` table: write `https://`, or leave the table out",
-                address.url()
-            );
-            return Err(broken(key, rule));
-        }
-        addresses.push(address);
-    }
-    let (Some(first), rest) = (addresses.first(), addresses.get(1..).unwrap_or_default()) else {
-        return Err(broken(key, "there is none: name at least one, such as `http://127.0.0.1:8500`"));
-    };
-    if let Some(other) = rest.iter().find(|address| address.encrypted != first.encrypted) {
-        let rule =
-            format!("`{}` and `{}`: either all are `http` or all are `https`", first.url(), other.url());
-        return Err(broken(key, rule));
-    }
-    Ok(addresses)
+    ADDRESSES.list(texts, config.tls.is_some()).map_err(|rule| Broken::new(key, rule))
 }
 
 fn tenancy(config: &ConsulConfig) -> Result<Tenancy, Broken> {
     let partition = name("partition", config.partition.as_deref())?;
     match config.tenancy {
         TenancyKind::Enterprise => Ok(Tenancy::Enterprise { partition }),
-        TenancyKind::Prefix if partition.is_some() => {
-            Err(broken("partition", "only Consul Enterprise has them: set `tenancy = \"enterprise\"`, too"))
-        }
+        TenancyKind::Prefix if partition.is_some() => Err(Broken::new(
+            "partition",
+            "only Consul Enterprise has them: set `tenancy = \"enterprise\"`, too",
+        )),
         TenancyKind::Prefix => Ok(Tenancy::Prefix),
     }
 }
@@ -217,7 +168,7 @@ fn name(key: &str, text: Option<&str>) -> Result<Option<String>, Broken> {
         Some(text) if text.is_empty() || text.len() > 64 || !text.chars().all(legal) => {
             let shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
             let rule = format!("`{shown}` is no name: 1 to 64 letters, digits, `-` and `_` are allowed");
-            Err(broken(key, rule))
+            Err(Broken::new(key, rule))
         }
         text => Ok(text.map(str::to_owned)),
     }
@@ -228,19 +179,21 @@ fn token(config: &ConsulConfig) -> Result<Token, Broken> {
         (None, None) => Ok(Token::None),
         (Some(token), None) => Ok(Token::Given(token.clone())),
         (None, Some(file)) => Ok(Token::File(file.clone())),
-        (Some(_), Some(_)) => Err(broken("token_file", "there is a `token`, too: one of them is enough")),
+        (Some(_), Some(_)) => {
+            Err(Broken::new("token_file", "there is a `token`, too: one of them is enough"))
+        }
     }
 }
 
 fn check_token(token: &Secret, key: &str) -> Result<(), Broken> {
     let text = token.expose();
     if text.is_empty() {
-        return Err(broken(key, "the token is empty: leave it out where none is needed"));
+        return Err(Broken::new(key, "the token is empty: leave it out where none is needed"));
     }
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(())
     } else {
-        Err(broken(key, "the token has characters other than letters, digits and signs of ASCII"))
+        Err(Broken::new(key, "the token has characters other than letters, digits and signs of ASCII"))
     }
 }
 
@@ -249,7 +202,7 @@ fn check_path(check: &CheckConfig) -> Result<(), Broken> {
         return Ok(());
     }
     let shown: String = check.path.chars().take(80).flat_map(char::escape_debug).collect();
-    Err(broken("check.path", format!("`{shown}` is no path: write it as `/health`")))
+    Err(Broken::new("check.path", format!("`{shown}` is no path: write it as `/health`")))
 }
 
 fn check_times(config: &ConsulConfig) -> Result<(), Broken> {
@@ -274,7 +227,7 @@ fn check_times(config: &ConsulConfig) -> Result<(), Broken> {
                 "watch.wait" if value > *allowed.end() => "; a quiet watch owes a sign of life every 10s",
                 _ => "",
             };
-            return Err(broken(key, format!("{}: {min} to {max} are allowed{why}", text(value))));
+            return Err(Broken::new(key, format!("{}: {min} to {max} are allowed{why}", text(value))));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use callsign_core::Result;
-use callsign_core::config::{Secret, Table, Tls, duration};
+use callsign_core::config::{HttpAddress, Secret, Table, Tls, duration};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use settings::Settings;
@@ -176,7 +176,7 @@ pub(crate) fn settings_of(table: &Table) -> Result<Settings> {
 impl fmt::Debug for EtcdConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // By hand for the endpoints: nothing was checked yet, and one may hold a password where none belongs.
-        let endpoints: Vec<_> = self.endpoints.iter().map(|text| endpoint::shown(text)).collect();
+        let endpoints: Vec<_> = self.endpoints.iter().map(|text| HttpAddress::shown(text)).collect();
         f.debug_struct("EtcdConfig")
             .field("endpoints", &endpoints)
             .field("prefix", &self.prefix)

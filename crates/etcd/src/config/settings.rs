@@ -1,15 +1,14 @@
 //! A configuration that has been checked, before anything is connected.
 
-use std::error::Error as _;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use callsign_core::config::{Secret, Tls, TlsMaterial};
-use callsign_core::{Error, Result};
+use callsign_core::config::{Broken, HttpAddress, Secret, Tls, TlsMaterial};
+use callsign_core::Result;
 
 use super::EtcdConfig;
-use super::endpoint::Address;
+use super::endpoint::ADDRESSES;
 use crate::codec::Keys;
 
 const OP_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
@@ -53,13 +52,6 @@ impl Password {
     }
 }
 
-/// A key, and the rule that its value breaks.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Broken {
-    pub(crate) key: String,
-    pub(crate) rule: String,
-}
-
 impl Settings {
     /// Checks a configuration. Reads the files it names, so that a typing error shows at once.
     pub(super) fn check(config: &EtcdConfig) -> Result<Self, Broken> {
@@ -70,10 +62,10 @@ impl Settings {
         if !VALUE_SIZE.contains(&config.max_value_size) {
             let (min, max) = (VALUE_SIZE.start(), VALUE_SIZE.end());
             let rule = format!("{} bytes: {min} to {max} are allowed", config.max_value_size);
-            return Err(broken("max_value_size", rule));
+            return Err(Broken::new("max_value_size", rule));
         }
         let settings = Self {
-            endpoints: addresses.iter().map(Address::url).collect(),
+            endpoints: addresses.iter().map(HttpAddress::url).collect(),
             keys: Keys::new(&config.prefix),
             op_timeout: config.op_timeout,
             list_timeout: config.list_timeout,
@@ -84,12 +76,13 @@ impl Settings {
             tls: encrypted.then(|| config.tls.clone().unwrap_or_default()),
             user: user(config)?,
         };
-        settings.tls().map_err(|error| unreadable("tls", &error))?;
-        if let Some((_, password)) = settings.login().map_err(|error| unreadable("password_file", &error))?
+        settings.tls().map_err(|error| Broken::unreadable("tls", &error))?;
+        if let Some((_, password)) =
+            settings.login().map_err(|error| Broken::unreadable("password_file", &error))?
             && password.expose().is_empty()
         {
             let key = if config.password.is_some() { "password" } else { "password_file" };
-            return Err(broken(key, "the password is empty"));
+            return Err(Broken::new(key, "the password is empty"));
         }
         Ok(settings)
     }
@@ -112,52 +105,8 @@ impl Settings {
     }
 }
 
-impl From<Broken> for Error {
-    fn from(Broken { key, rule }: Broken) -> Self {
-        Self::config(format!("`{key}`: {rule}"))
-    }
-}
-
-fn broken(key: impl Into<String>, rule: impl Into<String>) -> Broken {
-    Broken { key: key.into(), rule: rule.into() }
-}
-
-/// What core says of a file, under the key that it names where it names one.
-fn unreadable(key: &str, error: &Error) -> Broken {
-    let named = error.context().strip_prefix('`').and_then(|rest| rest.split_once("`: "));
-    let (key, rule) = named.unwrap_or((key, error.context()));
-    match error.source() {
-        Some(source) => broken(key, format!("{rule}: {source}")),
-        None => broken(key, rule),
-    }
-}
-
-fn addresses(config: &EtcdConfig) -> Result<Vec<Address>, Broken> {
-    const KEY: &str = "endpoints";
-    let mut addresses: Vec<Address> = Vec::with_capacity(config.endpoints.len());
-    for text in &config.endpoints {
-        let address = Address::parse(text, config.tls.is_some()).map_err(|rule| broken(KEY, rule))?;
-        if addresses.contains(&address) {
-            return Err(broken(KEY, format!("the endpoint `{}` is there twice", address.url())));
-        }
-        if config.tls.is_some() && !address.encrypted {
-            let rule = format!(
-                "the endpoint `{}` is not encrypted, and there is a `tls` table: write `https://`, or leave the table out",
-                address.url()
-            );
-            return Err(broken(KEY, rule));
-        }
-        addresses.push(address);
-    }
-    let (Some(first), rest) = (addresses.first(), addresses.get(1..).unwrap_or_default()) else {
-        return Err(broken(KEY, "there is none: name at least one, such as `http://127.0.0.1:2379`"));
-    };
-    if let Some(other) = rest.iter().find(|address| address.encrypted != first.encrypted) {
-        let rule =
-            format!("`{}` and `{}`: either all are `http` or all are `https`", first.url(), other.url());
-        return Err(broken(KEY, rule));
-    }
-    Ok(addresses)
+fn addresses(config: &EtcdConfig) -> Result<Vec<HttpAddress>, Broken> {
+    ADDRESSES.list(&config.endpoints, config.tls.is_some()).map_err(|rule| Broken::new("endpoints", rule))
 }
 
 fn check_prefix(prefix: &str) -> Result<(), Broken> {
@@ -173,7 +122,7 @@ fn check_prefix(prefix: &str) -> Result<(), Broken> {
         return Ok(());
     };
     let shown: String = prefix.chars().take(80).flat_map(char::escape_debug).collect();
-    Err(broken("prefix", format!("`{shown}` {rule}: write it as `/callsign/v1`")))
+    Err(Broken::new("prefix", format!("`{shown}` {rule}: write it as `/callsign/v1`")))
 }
 
 fn check_times(config: &EtcdConfig) -> Result<(), Broken> {
@@ -193,12 +142,12 @@ fn check_times(config: &EtcdConfig) -> Result<(), Broken> {
                 }
                 _ => "",
             };
-            return Err(broken(key, format!("{}: {min} to {max} are allowed{why}", text(value))));
+            return Err(Broken::new(key, format!("{}: {min} to {max} are allowed{why}", text(value))));
         }
     }
     if config.list_timeout < config.op_timeout {
         let rule = "a whole listing has less time than a single call: at least `op_timeout` is needed";
-        return Err(broken("list_timeout", rule));
+        return Err(Broken::new("list_timeout", rule));
     }
     Ok(())
 }
@@ -206,7 +155,7 @@ fn check_times(config: &EtcdConfig) -> Result<(), Broken> {
 fn user(config: &EtcdConfig) -> Result<Option<(String, Password)>, Broken> {
     let password = match (&config.password, &config.password_file) {
         (Some(_), Some(_)) => {
-            return Err(broken("password_file", "there is a `password`, too: one of them is enough"));
+            return Err(Broken::new("password_file", "there is a `password`, too: one of them is enough"));
         }
         (Some(password), None) => Some(("password", Password::Given(password.clone()))),
         (None, Some(file)) => Some(("password_file", Password::File(file.clone()))),
@@ -214,9 +163,9 @@ fn user(config: &EtcdConfig) -> Result<Option<(String, Password)>, Broken> {
     };
     match (&config.username, password) {
         (None, None) => Ok(None),
-        (None, Some((key, _))) => Err(broken(key, "there is no `username` that it belongs to")),
-        (Some(_), None) => Err(broken("username", "there is no `password` and no `password_file`")),
-        (Some(name), Some(_)) if name.is_empty() => Err(broken("username", "the name is empty")),
+        (None, Some((key, _))) => Err(Broken::new(key, "there is no `username` that it belongs to")),
+        (Some(_), None) => Err(Broken::new("username", "there is no `password` and no `password_file`")),
+        (Some(name), Some(_)) if name.is_empty() => Err(Broken::new("username", "the name is empty")),
         (Some(name), Some((_, password))) => Ok(Some((name.clone(), password))),
     }
 }
