@@ -13,6 +13,7 @@ fn refused(toml: &str, message: &str) {
 /// The types that can be used, with those that the tests bring along.
 fn compiled_in() -> String {
     let known = [
+        ("consul", cfg!(feature = "consul")),
         ("etcd", cfg!(feature = "etcd")),
         ("fake", true),
         ("group", true),
