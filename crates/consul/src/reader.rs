@@ -17,7 +17,7 @@ use crate::error::{Failure, Verdict};
 use crate::records::{Found, Records};
 use crate::rights::Rights;
 use crate::signs::Proof;
-use crate::watch::Service;
+use crate::watch::{Pulses, Service};
 
 /// A name that nobody has, and that every token may ask for.
 const NOBODY: &str = "callsign-probe";
@@ -41,6 +41,8 @@ pub(crate) struct Reader {
     epochs: Epochs,
     rights: Rights,
     watched: Mutex<HashMap<Place, Weak<Service>>>,
+    /// The agents at which queries wait.
+    pub(crate) pulses: Pulses,
     /// How many services are followed.
     pub(crate) rooms: Arc<AtomicUsize>,
 }
@@ -61,6 +63,7 @@ impl Reader {
             epochs: Epochs::default(),
             rights: Rights::default(),
             watched: Mutex::default(),
+            pulses: Pulses::default(),
             rooms: Arc::default(),
         }
     }

@@ -60,6 +60,26 @@ async fn an_unchanged_answer_tells_of_nothing_but_progress() {
 }
 
 #[tokio::test]
+async fn an_agent_that_falls_silent_is_noticed_while_a_query_waits() {
+    let fake = Fake::start(World::of(Says::entries(7, &[entry("a")]))).await;
+    let mut watch = fake.client().watch(&orders());
+    assert_eq!(ids(&listing(&mut watch).await), ["a"]);
+    fake.set(|world| world.held = Some("/v1/"));
+    let noticed = async {
+        loop {
+            if let Err(error) = next(&mut watch).await {
+                return error;
+            }
+        }
+    };
+    // Of 3 s until the next beat and 4 s for its answer; the query itself would wait for 19 s.
+    let error = timeout(Duration::from_secs(9), noticed).await.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    fake.set(|world| world.held = None);
+    assert_eq!(ids(&listing(&mut watch).await), ["a"]);
+}
+
+#[tokio::test]
 async fn who_seems_to_be_missing_is_asked_for_at_the_leader_first() {
     let both = [entry("a"), entry("b")];
     let fake = Fake::start(World::of(Says::entries(7, &both))).await;

@@ -68,7 +68,7 @@ pub(crate) fn cluster(subject: Subject, pool: &Pool<Consul>) -> Subject {
         servers::lost_quorum_of_consul_takes_nobody_away_and_commits_nothing,
             "Without a quorum views are stale and keep everybody, and nothing is committed; with it all is well again.";
         servers::frozen_agent_is_noticed_and_its_instances_go_on,
-            "An agent that says nothing is noticed within 20 s; others list its instances as critical until it is back.";
+            "An agent that says nothing is noticed within 9 s; others list its instances as critical until it is back.";
         agents::agent_that_has_not_taken_a_record_cannot_renew_or_remove_it,
             "A record is renewed and removed at the agent that has taken it alone, and who asks another one is told.";
         agents::of_one_id_at_two_agents_the_higher_pair_is_listed_and_the_lower_hears_of_it,

@@ -20,7 +20,7 @@ const IDS: [&str; 3] = ["one", "three", "two"];
 /// Longer than an agent without a leader lets a renewal wait, three times over.
 const TTL: Duration = Duration::from_secs(30);
 /// When an agent that says nothing has to be noticed.
-const FROZEN: Duration = Duration::from_secs(20);
+const FROZEN: Duration = Duration::from_secs(9);
 /// A server says whether there is a leader when a query begins to wait, which takes up to 9.6 s; so the second one tells.
 const TWO_WAITS: Duration = Duration::from_secs(22);
 /// Until the servers miss a node that says nothing, and until they hear that it is back.

@@ -29,6 +29,8 @@ pub(crate) enum Lane {
     Control,
     /// Waits for a change for so long.
     Blocking(Duration),
+    /// Feels an agent's pulse: one at a time, and waits for nothing.
+    Pulse,
 }
 
 /// The agents of one backend.
@@ -89,7 +91,7 @@ impl Agents {
     ) -> Result<Answer, Failure> {
         let limit = match lane {
             Lane::Blocking(wait) => self.settings.patience(wait),
-            Lane::Renew | Lane::Control => self.settings.request_timeout,
+            Lane::Renew | Lane::Control | Lane::Pulse => self.settings.request_timeout,
         };
         self.ask_within(agent, request, lane, proof, limit).await
     }
@@ -168,12 +170,16 @@ impl Agents {
         limit: Duration,
     ) -> Result<Answer, Failure> {
         let (permits, blocking) = match lane {
-            Lane::Renew => (&self.renewals, false),
-            Lane::Control => (&self.control, false),
-            Lane::Blocking(_) => (&self.blocked, true),
+            Lane::Renew => (Some(&self.renewals), false),
+            Lane::Control => (Some(&self.control), false),
+            Lane::Blocking(_) => (Some(&self.blocked), true),
+            Lane::Pulse => (None, false),
         };
         let exchange = async {
-            let _permit = permits.acquire().await;
+            let _permit = match permits {
+                Some(permits) => Some(permits.acquire().await),
+                None => None,
+            };
             let Some(agent) = self.all.get(agent) else { return Err(closed()) };
             // Who waits for changes asks the leader what has become of them.
             let (until, mut again) = (Instant::now() + limit, if blocking { 0 } else { request.again() });

@@ -112,8 +112,15 @@ impl<'a> Follower<'a> {
         let request =
             request.with("index", &self.index.to_string()).with("wait", &format!("{}ms", wait.as_millis()));
         let proof = if how == How::Stale { Proof::Agent } else { Proof::Server };
-        let answer = self.reader.agents().ask(self.agent, &request, Lane::Blocking(wait), proof).await;
-        answer.map_err(|failure| failure.error)
+        let agents = self.reader.agents();
+        let pulse = self.reader.pulses.of(agents, self.agent)?;
+        tokio::select! {
+            biased;
+            answer = agents.ask(self.agent, &request, Lane::Blocking(wait), proof) => {
+                answer.map_err(|failure| failure.error)
+            }
+            error = pulse.stops() => Err(error),
+        }
     }
 
     /// How long a query may wait: less where more services are followed than queries may wait at a time.

@@ -2,6 +2,7 @@
 
 mod follower;
 mod pace;
+mod pulse;
 mod room;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,6 +18,8 @@ use crate::codec::Place;
 use crate::reader::Reader;
 use crate::records::Records;
 use room::{Room, Seen, Told};
+
+pub(crate) use pulse::Pulses;
 
 /// What all watches of a service share, whatever their group.
 #[derive(Debug)]
