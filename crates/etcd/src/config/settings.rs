@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use callsign_core::config::{Broken, HttpAddress, Secret, Tls, TlsMaterial};
 use callsign_core::Result;
+use callsign_core::config::{Broken, HttpAddress, Secret, Tls, TlsMaterial};
 
 use super::EtcdConfig;
 use super::endpoint::ADDRESSES;
