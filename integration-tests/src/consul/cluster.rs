@@ -101,6 +101,12 @@ impl Consul {
         home.server().serves(START, || home.raw().writes()).await
     }
 
+    /// Waits until the servers hear of what the home agent notices.
+    async fn tells(&self) -> Result<()> {
+        let home = self.home()?;
+        home.server().serves(START, || home.raw().tells()).await
+    }
+
     pub(super) fn start_all(&self) -> Result<()> {
         self.agents.iter().try_for_each(|agent| agent.server().start())
     }
@@ -123,7 +129,9 @@ impl Pooled for Consul {
     type Setup = Options;
 
     async fn start(setup: Options) -> Result<Arc<Self>> {
-        Self::start(setup).await
+        let consul = Self::start(setup).await?;
+        consul.tells().await?;
+        Ok(consul)
     }
 
     fn setup(&self) -> &Options {
@@ -131,6 +139,7 @@ impl Pooled for Consul {
     }
 
     async fn serves(&self) -> Result<()> {
-        self.serves().await
+        self.serves().await?;
+        self.tells().await
     }
 }

@@ -85,6 +85,24 @@ impl Raw {
         }
     }
 
+    /// Succeeds when the servers hear of what the agent notices by itself: one that could not tell them something, as when
+    /// it started before they had a leader, waits for some seconds, up to 30, before it tells them anything.
+    pub(super) async fn tells(&self) -> std::result::Result<(), String> {
+        let text = |error: Error| error.to_string();
+        let checks = self.get(&format!("/v1/health/checks/{CANARY}")).await.map_err(text)?;
+        let checks = checks.as_array().map(Vec::as_slice).unwrap_or_default();
+        if checks.iter().any(|check| check["Status"] == "critical") {
+            let path = format!("/v1/agent/service/deregister/{CANARY}");
+            return self.put(&path, &Value::Null).await.map(drop).map_err(text);
+        }
+        if checks.is_empty() {
+            let check = json!({"TTL": "50ms", "Status": "passing"});
+            let canary = json!({"ID": CANARY, "Name": CANARY, "Port": 1, "Check": check});
+            self.put("/v1/agent/service/register", &canary).await.map_err(text)?;
+        }
+        Err("nobody hears that a ttl has ended".to_owned())
+    }
+
     /// Succeeds when there is a leader, and the node `name` in the catalog.
     pub(super) async fn serves(&self, name: &str) -> std::result::Result<(), String> {
         let text = |error: Error| error.to_string();
