@@ -90,6 +90,11 @@ impl Book {
         UnderWay(self.clone(), Some(id.clone()))
     }
 
+    /// Whether a write of `id` is under way: nobody knows on which side of what happens now it will be.
+    pub(super) fn is_written(&self, id: &InstanceId) -> bool {
+        self.inner().pages.get(id).is_some_and(|page| page.writes > 0)
+    }
+
     /// A change or a departure begins.
     pub(super) fn begins(&self) -> UnderWay {
         self.inner().under_way += 1;

@@ -104,8 +104,11 @@ impl Process {
         Ok(())
     }
 
-    /// Drops the handle of `id`.
+    /// Drops the handle of `id`, unless a write is under way: it would be recorded as if it came after.
     pub(super) fn let_go(&mut self, id: &InstanceId) {
+        if self.book.is_written(id) {
+            return;
+        }
         if let Some(owned) = self.owned.remove(id) {
             self.book.lapses(id);
             self.book.stops(id);
