@@ -40,9 +40,9 @@ pub enum ClientEvent {
     Released {
         /// In which view.
         service: ServiceKey,
-        /// How many are gone for good.
+        /// How many are gone, or shown as critical.
         removed: usize,
-        /// How many are listed again.
+        /// How many are listed again, and not as critical.
         returned: usize,
     },
     /// A registry brought back an instance that had left, and the view did not show it.
