@@ -212,6 +212,12 @@ pub(crate) fn judge(status: u16, body: &str, retry_after: Option<Duration>, call
     failure
 }
 
+/// Whether a connection had ended before anything was sent on it: as a request that was cancelled, without the cause.
+pub(crate) fn was_not_sent(error: &reqwest::Error) -> bool {
+    let mut sources = std::iter::successors(error.source(), |&inner| inner.source());
+    sources.any(|inner| inner.to_string() == "connection was not ready")
+}
+
 /// What it means that no answer came.
 pub(crate) fn judge_transport(error: reqwest::Error, call: &Call<'_>) -> Failure {
     // All of it is searched; the innermost source says the most. The URL in it says no more than the address.

@@ -16,7 +16,7 @@ pub(crate) enum Proof {
 }
 
 /// What was told last.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 enum State {
     #[default]
     Unknown,
@@ -62,16 +62,17 @@ impl Signs {
         } else {
             EventKind::Lost
         };
-        let next = |state: State| match (state, kind) {
+        let next = |state: State| match (state, &kind) {
             // Silence upon silence is no better than a refusal.
             (State::Troubled(EventKind::Suspect | EventKind::Lost, _), EventKind::Suspect) => {
                 State::Troubled(EventKind::Lost, no_leader)
             }
-            _ => State::Troubled(kind, no_leader),
+            _ => State::Troubled(kind.clone(), no_leader),
         };
         let (before, after) = self.go(next);
-        if after.kind() != before.kind() {
-            self.events.publish(after.kind().unwrap_or(kind), Some(error.clone()));
+        let told = after.kind();
+        if told != before.kind() {
+            self.events.publish(told.unwrap_or(kind), Some(error.clone()));
         }
     }
 
@@ -83,9 +84,9 @@ impl Signs {
     /// The states before and after.
     fn go(&self, next: impl FnOnce(State) -> State) -> (State, State) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *state;
-        *state = next(before);
-        (before, *state)
+        let before = state.clone();
+        *state = next(before.clone());
+        (before, state.clone())
     }
 }
 

@@ -1,5 +1,6 @@
 //! One registry, both sides of it.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,6 +21,8 @@ pub struct Capabilities {
     pub authority: Authority,
     /// Whether a write refuses to overwrite a higher pair. Without it the last writer wins.
     pub compare_and_set: bool,
+    /// Whether one client can remove what another has registered. Without it a record goes with its owner alone.
+    pub removes_others: bool,
     /// Whether namespaces other than `default` exist.
     pub namespaces: bool,
     /// Whether groups other than `default` exist.
@@ -37,6 +40,7 @@ impl Capabilities {
         Self {
             authority,
             compare_and_set: true,
+            removes_others: true,
             namespaces: true,
             groups: true,
             services: true,
@@ -103,6 +107,8 @@ pub enum Probe {
 
 /// One registry. Building one does no network I/O, so an application starts while its registry is down.
 ///
+/// It is [`Any`], so that who holds one can ask for more than all of them have in common.
+///
 /// ```
 /// use std::sync::Arc;
 /// use callsign_core::{Backend, Discovery, Registry};
@@ -112,7 +118,7 @@ pub enum Probe {
 /// }
 /// ```
 #[async_trait]
-pub trait Backend: Registry + Discovery {
+pub trait Backend: Registry + Discovery + Any {
     /// What this is.
     fn info(&self) -> &BackendInfo;
 

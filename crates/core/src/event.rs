@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use crate::Error;
+use crate::{Error, InstanceKey, Pair};
 
 /// A never-ending stream of [`Event`]s. A reader that is too slow misses the oldest.
 pub type EventStream = BoxStream<'static, Event>;
@@ -28,7 +28,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventKind {
     /// The registry answers; after trouble: again.
@@ -41,16 +41,123 @@ pub enum EventKind {
     Misconfigured,
     /// The registry was wiped or restored: a new epoch has begun.
     Reset,
+    /// Of several registries behind one backend, one has changed its state.
+    MemberState {
+        /// Its name among the members.
+        member: Arc<str>,
+        /// What it was.
+        from: MemberState,
+        /// What it is.
+        to: MemberState,
+    },
+    /// Of several registries behind one backend, another one is read from now on.
+    Switched {
+        /// Who was read.
+        from: Arc<str>,
+        /// Who is read.
+        to: Arc<str>,
+        /// Why.
+        reason: SwitchReason,
+    },
+    /// Another owner has taken over the id of a record that was registered here.
+    Fenced {
+        /// Service and id.
+        key: InstanceKey,
+        /// The other owner's pair.
+        holder: Pair,
+    },
+    /// A member that was away has everything again that was written here, and nothing that was removed.
+    Reconciled {
+        /// Its name among the members.
+        member: Arc<str>,
+        /// How many records were written again.
+        added: usize,
+        /// How many removals were made up for.
+        removed: usize,
+        /// How many records it refuses.
+        refused: usize,
+    },
+    /// A member answers and refuses: its credentials, certificate or configuration are wrong.
+    ConfigError {
+        /// Its name among the members.
+        member: Arc<str>,
+    },
+    /// What was removed cannot be written down, or read: after a restart it may be remembered by nobody.
+    JournalTrouble,
 }
 
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => f.write_str("ready"),
+            Self::Suspect => f.write_str("suspect"),
+            Self::Lost => f.write_str("lost"),
+            Self::Misconfigured => f.write_str("misconfigured"),
+            Self::Reset => f.write_str("reset"),
+            Self::MemberState { member, from, to } => write!(f, "`{member}` was {from} and is {to}"),
+            Self::Switched { from, to, reason } => write!(f, "switched from `{from}` to `{to}`: {reason}"),
+            Self::Fenced { key, holder } => write!(f, "`{key}` was taken over by {holder}"),
+            Self::Reconciled { member, added, removed, refused } => {
+                write!(f, "`{member}` is whole again: {added} added, {removed} removed, {refused} refused")
+            }
+            Self::ConfigError { member } => write!(f, "`{member}` is misconfigured"),
+            Self::JournalTrouble => f.write_str("trouble with the journal"),
+        }
+    }
+}
+
+/// How one of several registries behind one backend is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MemberState {
+    /// It answers and proves its answers.
+    Healthy,
+    /// Something went wrong; not for long, or not often enough, to turn away from it.
+    Suspect,
+    /// It does not answer, or refuses everything.
+    Down,
+    /// It answers again, and is not whole yet, or not for long enough.
+    Recovering,
+    /// It answers, and proves nothing: cut off from its peers.
+    Degraded,
+}
+
+impl fmt::Display for MemberState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Ready => "ready",
+            Self::Healthy => "healthy",
             Self::Suspect => "suspect",
-            Self::Lost => "lost",
-            Self::Misconfigured => "misconfigured",
-            Self::Reset => "reset",
+            Self::Down => "down",
+            Self::Recovering => "recovering",
+            Self::Degraded => "degraded",
+        })
+    }
+}
+
+/// Why another of several registries is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SwitchReason {
+    /// The former one is down.
+    Outage,
+    /// The former one proves nothing any more.
+    Degraded,
+    /// A preferred one is whole again.
+    Preferred,
+    /// Others are registered at a preferred one, and too few of them at the former one.
+    Deserted,
+    /// An operator wanted it.
+    Forced,
+}
+
+impl fmt::Display for SwitchReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Outage => "outage",
+            Self::Degraded => "degraded",
+            Self::Preferred => "preferred",
+            Self::Deserted => "deserted",
+            Self::Forced => "forced",
         })
     }
 }

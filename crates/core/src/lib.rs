@@ -11,6 +11,7 @@ mod interner;
 mod model;
 mod receipt;
 mod registry;
+pub mod stored;
 pub mod task;
 pub mod watch;
 
@@ -22,7 +23,7 @@ pub use backend::{Backend, BackendInfo, Capabilities, Probe};
 pub use backoff::{Backoff, jitter, spread};
 pub use discovery::{Discovery, WatchStream};
 pub use error::{Error, ErrorKind, Result, Retry};
-pub use event::{Event, EventKind, EventStream, Events};
+pub use event::{Event, EventKind, EventStream, Events, MemberState, SwitchReason};
 pub use factory::{Factories, Factory, Members, Registries};
 pub use interner::Interner;
 pub use model::{

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use callsign_core::{
     Authority, Backend, BackendInfo, Capabilities, Discovery, Error, EventStream, Events, Group, Listing,
     Namespace, Probe, Read, Receipt, Record, Registry, Result, ServiceKey, ServiceName, WatchStream,
-    async_trait,
+    async_trait, stored,
 };
 
 use crate::config::Settings;
 use crate::lease::Leases;
 use crate::reader::Reader;
 use crate::session::{Session, Verb};
-use crate::{EtcdConfig, TYPE, codec, watch};
+use crate::{EtcdConfig, TYPE, watch};
 
 /// One etcd cluster. Clones are the same handle: closing one closes all.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ impl Etcd {
     }
 
     fn encoded(&self, record: &Record) -> Result<Vec<u8>> {
-        let value = codec::encode(&record.instance)?;
+        let value = stored::encode(&record.instance)?;
         let limit = self.0.session.settings().max_value_size;
         if value.len() > limit {
             return Err(Error::limit_exceeded(format!(

@@ -10,15 +10,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use callsign_core::{
-    Document, Error, Group, Instance, InstanceId, InstanceKey, Namespace, Pair, Result, Retry, ServiceKey,
-    ServiceName,
-};
+use callsign_core::{Group, InstanceId, InstanceKey, Namespace, ServiceKey, ServiceName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
 
-/// The version of the value's format. What an older reader would misunderstand gets a new one.
-const VERSION: u32 = 1;
 /// What stands between namespace and group: instances. Leaves room for other things of the same namespace.
 const INSTANCES: &str = "i";
 /// Everything but letters, digits and what is harmless in a key and easy to read. `/` and `%` must be in it.
@@ -32,7 +26,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'+')
     .remove(b'=')
     .remove(b',');
-/// How much of a foreign key or of a complaint is shown.
+/// How much of a foreign key is shown.
 const SHOWN: usize = 120;
 
 /// The keys below one prefix.
@@ -139,57 +133,6 @@ pub(crate) fn service_in(group_prefix: &[u8], key: &[u8]) -> Option<ServiceName>
     ServiceName::new(decoded(&rest[..slash])?).ok()
 }
 
-/// What is stored of `instance`. Its health is left out: an owner does not judge itself.
-///
-/// # Errors
-/// `Unexpected` and permanent, should JSON refuse it.
-pub(crate) fn encode(instance: &Instance) -> Result<Vec<u8>> {
-    let value = Value { v: VERSION, document: Document::of(instance).without_health() };
-    serde_json::to_vec(&value).map_err(|error| {
-        Error::unexpected(format!("cannot turn the instance {} into JSON", instance.key))
-            .with_retry(Retry::Permanent)
-            .with_source(error)
-    })
-}
-
-/// The instance of `service` that stands in `value`, under the key of `id`; or, in a few words, why there is none.
-pub(crate) fn decode(service: &ServiceKey, id: &InstanceId, value: &[u8]) -> Result<Instance, String> {
-    // The version first: what else stands in the value of a newer writer, only it knows.
-    let Version { v } = serde_json::from_slice(value).map_err(|error| complaint(&error))?;
-    if v != VERSION {
-        return Err(format!("it has the format version {v}, this program reads {VERSION}"));
-    }
-    let document: Document = serde_json::from_slice(value).map_err(|error| complaint(&error))?;
-    if document.id() != id {
-        let other = shown(document.id().as_str().as_bytes());
-        return Err(format!("its value has the id `{other}`, which is not the one of its key"));
-    }
-    document.into_instance(service).map_err(|error| error.to_string())
-}
-
-/// The pair in `value`, of whatever version of the format; [`Pair::NONE`] where callsign has not written it.
-pub(crate) fn pair_in(value: &[u8]) -> Pair {
-    #[derive(Deserialize)]
-    struct Stamp {
-        incarnation: u64,
-        seq: u64,
-    }
-
-    serde_json::from_slice(value).map_or(Pair::NONE, |Stamp { incarnation, seq }| Pair::new(incarnation, seq))
-}
-
-#[derive(Serialize)]
-struct Value {
-    v: u32,
-    #[serde(flatten)]
-    document: Document,
-}
-
-#[derive(Deserialize)]
-struct Version {
-    v: u32,
-}
-
 fn push(path: &mut String, segment: &str) {
     path.extend(encoded(segment));
     path.push('/');
@@ -211,21 +154,8 @@ fn shown(bytes: &[u8]) -> String {
     if bytes.len() > SHOWN { format!("{escaped}...") } else { escaped }
 }
 
-/// What serde says, cut short: it repeats the text that it stumbled over, however long that is.
-fn complaint(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    if text.len() <= SHOWN {
-        return text;
-    }
-    let start: String = text.chars().take(SHOWN).collect();
-    format!("{start}... at line {} column {}", error.line(), error.column())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
-    use callsign_core::{Endpoint, Health, Locality, Metadata, Status};
     use proptest::prelude::*;
 
     use super::*;
@@ -245,36 +175,8 @@ mod tests {
         service("prod", "default", "orders/eu")
     }
 
-    /// An instance with something in every field.
-    fn full() -> Instance {
-        Instance::builder(orders())
-            .id("o-1")
-            .endpoint("grpcs://10.0.0.5:9000")
-            .endpoint("http://[::1]:80")
-            .version("1.4.0")
-            .weight(7)
-            .locality(Locality::unknown().with_region("eu").with_zone("eu-a"))
-            .status(Status::Draining)
-            .health(Health::Critical)
-            .metadata("颜色", "蓝")
-            .pair(Pair::new(1_700_000_000_000_000, 3))
-            .registered_at(UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789))
-            .build()
-            .unwrap()
-    }
-
     fn text(bytes: &[u8]) -> &str {
         str::from_utf8(bytes).unwrap()
-    }
-
-    #[test]
-    fn key_and_value_stay_what_they_were_when_others_wrote_them() {
-        let instance = full();
-        assert_eq!(text(&keys().instance(&instance.key)), "/callsign/v1/prod/i/default/orders%2Feu/o-1");
-        assert_eq!(
-            text(&encode(&instance).unwrap()),
-            r#"{"v":1,"id":"o-1","endpoints":["grpcs://10.0.0.5:9000","http://[::1]:80"],"version":"1.4.0","weight":7,"locality":{"region":"eu","zone":"eu-a"},"status":"draining","metadata":{"颜色":"蓝"},"incarnation":1700000000000000,"seq":3,"registered_at":1700000000123456789}"#
-        );
     }
 
     #[test]
@@ -334,53 +236,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_value_that_callsign_has_not_written_is_refused_in_a_few_words() {
-        let id = InstanceId::new("o-1").unwrap();
-        let refused = |value: &str| decode(&orders(), &id, value.as_bytes()).unwrap_err();
-        let value = |field: &str, with: serde_json::Value| {
-            let mut value: serde_json::Value = serde_json::from_slice(&encode(&full()).unwrap()).unwrap();
-            value[field] = with;
-            value.to_string()
-        };
-        assert_eq!(refused(&value("v", 2.into())), "it has the format version 2, this program reads 1");
-        assert_eq!(refused(r#"{"v":7,"nodes":[]}"#), "it has the format version 7, this program reads 1");
-        assert_eq!(
-            refused(&value("id", "o-2".into())),
-            "its value has the id `o-2`, which is not the one of its key"
-        );
-        for (value, part) in [
-            (value("endpoints", serde_json::json!([])), "no endpoint"),
-            (value("status", "asleep".into()), "asleep"),
-            (value("weight", 70_000.into()), "70000"),
-            (String::new(), "EOF"),
-            ("127.0.0.1:80".to_owned(), "line 1"),
-            (r#"{"id":"o-1","endpoints":["http://h:1"]}"#.to_owned(), "missing field `v`"),
-        ] {
-            let reason = refused(&value);
-            assert!(reason.contains(part), "{value}: {reason}");
-        }
-        let novel = refused(&value("status", "x".repeat(10_000).into()));
-        assert!(novel.len() < 200, "{novel}");
-    }
-
-    #[test]
-    fn fields_of_a_newer_writer_are_ignored_and_absent_ones_have_their_defaults() {
-        let id = InstanceId::new("o-1").unwrap();
-        let value = r#"{"id":"o-1","mood":{"deep":[1]},"endpoints":["http://h:1"],"v":1}"#;
-        let instance = decode(&orders(), &id, value.as_bytes()).unwrap();
-        assert_eq!((instance.weight.get(), instance.status, instance.pair()), (100, Status::Up, Pair::NONE));
-    }
-
-    #[test]
-    fn the_pair_is_read_from_values_of_any_version_and_is_none_in_those_of_others() {
-        assert_eq!(pair_in(&encode(&full()).unwrap()), full().pair());
-        assert_eq!(pair_in(br#"{"v":9,"incarnation":4,"seq":5,"x":[]}"#), Pair::new(4, 5));
-        for other in [&b"10.0.0.5:80"[..], b"{\"seq\":5}", b"{\"incarnation\":-1,\"seq\":5}", b"\xff", b""] {
-            assert_eq!(pair_in(other), Pair::NONE);
-        }
-    }
-
     fn any_name() -> impl Strategy<Value = String> {
         prop_oneof!["\\PC{1,40}", "[a-c/%.]{1,4}", "[a-z]{255}", "[é/]{1,100}"]
             .prop_filter("a legal name", |name| ServiceName::new(name).is_ok())
@@ -391,62 +246,19 @@ mod tests {
             .prop_map(|(namespace, group, name)| service(&namespace, &group, &name))
     }
 
-    fn any_instance() -> impl Strategy<Value = Instance> {
-        let endpoint = ("[a-z][a-z0-9]{0,6}(\\+tls)?", "[a-z0-9]{1,8}|\\[::1\\]", 1u16..)
-            .prop_map(|(protocol, host, port)| Endpoint::new(format!("{protocol}://{host}:{port}")).unwrap());
-        let words = (
-            prop_oneof![
-                Just(Status::Starting),
-                Just(Status::Up),
-                Just(Status::Draining),
-                Just(Status::OutOfService)
-            ],
-            proptest::option::of("\\PC{1,20}|v?[0-9]\\.[0-9]\\.[0-9](-rc)?"),
-            ("\\PC{0,5}", "\\PC{0,5}"),
-        );
-        (
-            (any_service(), any_name(), proptest::collection::vec(endpoint, 1..4)),
-            any::<(u16, u64, u64, i64)>(),
-            words,
-            proptest::collection::hash_map(any::<String>(), any::<String>(), 0..4),
-        )
-            .prop_map(|((service, id, endpoints), numbers, (status, version, place), metadata)| {
-                let (weight, incarnation, seq, nanos) = numbers;
-                let distance = Duration::from_nanos(nanos.unsigned_abs());
-                let builder = Instance::builder(service)
-                    .id(id)
-                    .endpoints(endpoints)
-                    .weight(weight)
-                    .locality(Locality::unknown().with_region(place.0).with_zone(place.1))
-                    .status(status)
-                    .all_metadata(Metadata::from_remote(metadata))
-                    .pair(Pair::new(incarnation, seq))
-                    .registered_at(if nanos < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance });
-                match version {
-                    Some(version) => builder.version(version).build().unwrap(),
-                    None => builder.build().unwrap(),
-                }
-            })
-    }
-
     proptest! {
         #[test]
-        fn every_instance_comes_back_from_its_key_and_value(instance in any_instance(), health: bool) {
-            let keys = keys();
-            let InstanceKey { service, id, .. } = &instance.key;
-            let key = keys.instance(&instance.key);
+        fn every_instance_comes_back_from_its_key(service in any_service(), id in any_name()) {
+            prop_assume!(InstanceId::new(&id).is_ok());
+            let (keys, id) = (keys(), InstanceId::new(&id).unwrap());
+            let whole = InstanceKey::new(service.clone(), id.clone());
+            let key = keys.instance(&whole);
             prop_assert!(key.is_ascii());
-            prop_assert_eq!(&key, &instance_key("/callsign/v1", &instance.key));
-            prop_assert_eq!(&id_in(&keys.service(service), &key).unwrap(), id);
+            prop_assert_eq!(&key, &instance_key("/callsign/v1", &whole));
+            prop_assert_eq!(id_in(&keys.service(&service), &key).unwrap(), id);
             let group = keys.group(&service.namespace, &service.group);
             prop_assert_eq!(service_in(&group, &key), Some(service.name.clone()));
             prop_assert!(key.starts_with(&keys.namespace(&service.namespace)));
-
-            let health = if health { Health::Critical } else { Health::Unknown };
-            let checked = instance.to_builder().health(health).build().unwrap();
-            let value = encode(&checked).unwrap();
-            prop_assert_eq!(pair_in(&value), instance.pair());
-            prop_assert_eq!(decode(service, id, &value).unwrap(), instance);
         }
 
         #[test]
@@ -473,22 +285,13 @@ mod tests {
         }
 
         #[test]
-        fn garbage_never_panics(
-            garbage: Vec<u8>,
-            from in 0usize..400,
-            json in "[\\[\\]{}\":,a-z0-9\\\\.-]{0,80}",
-        ) {
-            let (prefix, id) = (keys().service(&orders()), InstanceId::new("o-1").unwrap());
+        fn garbage_never_panics(garbage: Vec<u8>) {
+            let prefix = keys().service(&orders());
             let key = [&prefix[..], &garbage].concat();
             for key in [&key, &garbage] {
                 let _ = id_in(&prefix, key);
                 let _ = service_in(&keys().group(&orders().namespace, &orders().group), key);
             }
-            prop_assert!(decode(&orders(), &id, &garbage).is_err());
-            let mut spoiled = encode(&full()).unwrap();
-            let from = from.min(spoiled.len());
-            spoiled.splice(from..(from + json.len()).min(spoiled.len()), json.into_bytes());
-            let _ = (decode(&orders(), &id, &spoiled), pair_in(&spoiled), pair_in(&garbage));
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The records of one service, kept up to date with what is read and what a watch shows.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use callsign_core::{Authority, Instance, Interner, Listing, ServiceKey, Skipped};
+use callsign_core::{Authority, Instance, Interner, Listing, ServiceKey, Skipped, stored};
 use etcd_client::KeyValue;
 use tokio::time::Instant;
 
@@ -25,6 +26,8 @@ pub(crate) struct Records {
 #[derive(Debug, Clone)]
 struct Entry {
     mod_revision: i64,
+    /// Of the value: in a registry that was wiped, and has come as far as before unnoticed, a revision means another write.
+    digest: u64,
     record: Result<Arc<Instance>, Skipped>,
 }
 
@@ -87,13 +90,14 @@ impl Records {
         mod_revision: i64,
         former: Option<(&Entry, bool)>,
     ) -> Entry {
+        let digest = digest(value);
         if let Some((former, true)) = former
-            && former.mod_revision == mod_revision
+            && (former.mod_revision, former.digest) == (mod_revision, digest)
         {
             return former.clone();
         }
         let former = former.and_then(|(former, _)| former.record.as_ref().ok());
-        Entry { mod_revision, record: self.decode(key, value, former) }
+        Entry { mod_revision, digest, record: self.decode(key, value, former) }
     }
 
     fn decode(
@@ -105,7 +109,7 @@ impl Records {
         let id = codec::id_in(&self.prefix, key)
             .map_err(|shown| Skipped::new(shown, "its key is none that callsign writes"))?;
         let mut instance =
-            codec::decode(&self.service, &id, value).map_err(|reason| Skipped::new(id.as_str(), reason))?;
+            stored::decode(&self.service, &id, value).map_err(|reason| Skipped::new(id.as_str(), reason))?;
         if let Some(former) = former.filter(|former| ***former == instance) {
             return Ok(former.clone());
         }
@@ -128,6 +132,12 @@ impl Records {
             .with_as_of(as_of)
             .with_skipped(skipped)
     }
+}
+
+fn digest(value: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(value);
+    hasher.finish()
 }
 
 /// The records of the services that are being watched, for whoever else reads them.
@@ -176,7 +186,7 @@ mod tests {
         if id == "?" {
             return b"{".to_vec();
         }
-        codec::encode(&builder.weight(weight).registered_at(std::time::UNIX_EPOCH).build().unwrap()).unwrap()
+        stored::encode(&builder.weight(weight).registered_at(std::time::UNIX_EPOCH).build().unwrap()).unwrap()
     }
 
     fn kv(id: &str, weight: u16, mod_revision: i64) -> KeyValue {
@@ -209,6 +219,15 @@ mod tests {
         let listing = listing(records);
         let shown = |instance: &Arc<Instance>| (instance.id().to_string(), instance.weight.get().into());
         listing.instances.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn the_same_revision_with_another_value_is_another_record() {
+        let mut records = records();
+        records.replace(at(0, 5), &[kv("a", 1, 3)], None);
+        // Wiped, and written again as often as before, while nobody looked.
+        records.replace(at(0, 6), &[kv("a", 2, 3)], None);
+        assert_eq!(instance(&records, "a").unwrap().weight.get(), 2);
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Store {
         }
         self.0.faults.send_modify(|faults| faults.0.push(fault));
         if fault == Fault::Unavailable {
-            self.tell(EventKind::Lost, Some(&out_of_reach()));
+            self.tell(&EventKind::Lost, Some(&out_of_reach()));
         }
         FaultGuard::new(self.clone(), fault)
     }
@@ -128,7 +128,7 @@ impl Store {
             self.state().hidden.clear();
         }
         if healed && matches!(fault, Fault::Unavailable | Fault::Frozen) {
-            self.tell(EventKind::Ready, None);
+            self.tell(&EventKind::Ready, None);
         }
     }
 
@@ -144,7 +144,7 @@ impl Store {
             service.changed(revision);
         }
         drop(state);
-        self.tell(EventKind::Reset, Some(&Error::unexpected("the registry was wiped")));
+        self.tell(&EventKind::Reset, Some(&Error::unexpected("the registry was wiped")));
     }
 
     /// Deletes a record, if it is there, as an operator would, whoever owns it.
@@ -267,14 +267,14 @@ impl Store {
         self.state().forget_if_idle(service);
     }
 
-    fn tell(&self, kind: EventKind, cause: Option<&Error>) {
+    fn tell(&self, kind: &EventKind, cause: Option<&Error>) {
         let listeners = {
             let mut state = self.state();
             state.forget_orphans();
             state.listeners.clone()
         };
         for events in listeners {
-            events.publish(kind, cause.cloned());
+            events.publish(kind.clone(), cause.cloned());
         }
     }
 

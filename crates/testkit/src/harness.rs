@@ -8,7 +8,7 @@ use callsign_core::{
     Backend, Capabilities, Error, InstanceId, InstanceKey, Namespace, Result, Ttl, async_trait,
 };
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 
 /// One registry under test. Two methods are enough to begin with; each further one opens more cases.
 ///
@@ -53,6 +53,12 @@ pub trait Harness: Send + Sync + 'static {
         Duration::from_secs(2)
     }
 
+    /// How long an expired record may be renewed yet although it is not listed any more: where several registries hold it,
+    /// each lets it go at its own time. Not at all, unless told.
+    fn expires_apart(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Whether a record that nobody has renewed stays listed for a while, as `Critical`, before it is removed. `false`,
     /// unless told: it is not listed any more.
     fn lists_expired(&self) -> bool {
@@ -62,6 +68,18 @@ pub trait Harness: Send + Sync + 'static {
     /// Whether even a short outage may take records out of the listings for a while, as where nodes that have to find
     /// each other again remove what stood on the others. `false`, unless told.
     fn outage_removes(&self) -> bool {
+        false
+    }
+
+    /// Whether a record goes with the connection that it was registered over, so that closing a client takes its records
+    /// along. `false`, unless told: they live for the rest of their ttl.
+    fn closing_removes(&self) -> bool {
+        false
+    }
+
+    /// Whether a record that goes with its connection is there again with the next one, if it was renewed within its ttl.
+    /// `false`, unless told: its owner hears that it is lost, and registers it again.
+    fn reconnecting_restores(&self) -> bool {
         false
     }
 
@@ -160,6 +178,13 @@ impl Guard {
     pub fn with_settled(mut self, settled: impl Future<Output = Result<()>> + Send + 'static) -> Self {
         self.settled = Some(settled.boxed());
         self
+    }
+
+    /// This fault and another one, which end together.
+    pub fn and(mut self, mut other: Self) -> Self {
+        let settled = [self.settled.take(), other.settled.take()];
+        let both = Self::holding([self, other]);
+        both.with_settled(async move { try_join_all(settled.into_iter().flatten()).await.map(drop) })
     }
 
     /// Ends the fault, and waits until the registry can be used.

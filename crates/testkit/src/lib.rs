@@ -11,4 +11,4 @@ pub use chaos::{Chaos, ChaosControl};
 pub use harness::{Guard, Harness};
 pub use history::History;
 
-pub use runner::{REQUIRE, Subject, TABLE, prove, run, run_with_threads};
+pub use runner::{REQUIRE, Subject, TABLE, prove, run, run_in_turn, run_with_threads};

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Conclusion, FormatSetting};
+use libtest_mimic::{Arguments, Conclusion, FormatSetting, Trial};
 
 use crate::Harness;
 use crate::suite::{Case, CaseResult, Suite};
@@ -45,8 +45,20 @@ pub fn run_with_threads(threads: usize, subjects: impl IntoIterator<Item = Subje
     run_as(&arguments, subjects)
 }
 
+/// As [`run_with_threads`], with a case of each subject in turn instead of one subject after the other. For subjects of
+/// which some need more of the machine than others: their cases are spread over the run.
+#[must_use]
+pub fn run_in_turn(threads: usize, subjects: impl IntoIterator<Item = Subject>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(threads);
+    report(&arguments, conclude(&arguments, subjects, in_turn))
+}
+
 fn run_as(arguments: &Arguments, subjects: impl IntoIterator<Item = Subject>) -> ExitCode {
-    let (conclusion, table) = conclude(arguments, subjects);
+    report(arguments, conclude(arguments, subjects, one_after_the_other))
+}
+
+fn report(arguments: &Arguments, (conclusion, table): (Conclusion, Table)) -> ExitCode {
     let wanted = match env::var(TABLE).as_deref() {
         Ok("0") => false,
         Ok("1") => true,
@@ -59,14 +71,31 @@ fn run_as(arguments: &Arguments, subjects: impl IntoIterator<Item = Subject>) ->
     conclusion.exit_code()
 }
 
-fn conclude(arguments: &Arguments, subjects: impl IntoIterator<Item = Subject>) -> (Conclusion, Table) {
+fn conclude(
+    arguments: &Arguments,
+    subjects: impl IntoIterator<Item = Subject>,
+    order: fn(Vec<Vec<Trial>>) -> Vec<Trial>,
+) -> (Conclusion, Table) {
     let (mut trials, mut boards) = (Vec::new(), Vec::new());
     for subject in subjects {
-        trials.extend(subject.trials);
+        trials.push(subject.trials);
         boards.push((subject.name, subject.board));
     }
-    let conclusion = libtest_mimic::run(arguments, trials);
+    let conclusion = libtest_mimic::run(arguments, order(trials));
     (conclusion, Table::new(boards.into_iter().map(|(name, board)| (name, board.read())).collect()))
+}
+
+fn one_after_the_other(subjects: Vec<Vec<Trial>>) -> Vec<Trial> {
+    subjects.into_iter().flatten().collect()
+}
+
+fn in_turn(subjects: Vec<Vec<Trial>>) -> Vec<Trial> {
+    let mut subjects: Vec<_> = subjects.into_iter().map(Vec::into_iter).collect();
+    let mut trials = Vec::new();
+    while subjects.iter().any(|left| left.len() > 0) {
+        trials.extend(subjects.iter_mut().filter_map(Iterator::next));
+    }
+    trials
 }
 
 /// Runs one case by itself, for tests of suites: what [`run`] does for each of them.
@@ -112,7 +141,7 @@ mod tests {
                 Err(Stop::Ignored("not here".to_owned()))
             })
             .proves("own", "is_missing", "It is.", || async { Err(Stop::Missing("no server".to_owned())) });
-        let (conclusion, table) = conclude(&arguments(&[]), [subject]);
+        let (conclusion, table) = conclude(&arguments(&[]), [subject], one_after_the_other);
         assert_eq!((conclusion.num_passed, conclusion.num_failed, conclusion.num_ignored), (1, 2, 2));
         let text = table.to_string();
         for line in [
@@ -130,6 +159,15 @@ mod tests {
     }
 
     #[test]
+    fn subjects_take_turns_until_each_has_run_all_its_cases() {
+        let trials =
+            |names: &[&str]| names.iter().map(|name| Trial::test(*name, || Ok(()))).collect::<Vec<_>>();
+        let order = in_turn(vec![trials(&["a1", "a2", "a3"]), trials(&["b1"]), trials(&["c1", "c2"])]);
+        let names: Vec<_> = order.iter().map(Trial::name).collect();
+        assert_eq!(names, ["a1", "b1", "c1", "a2", "c2", "a3"]);
+    }
+
+    #[test]
     fn a_case_of_ones_own_runs_on_a_thread_and_a_runtime_of_its_own() {
         let seen = Arc::<Mutex<Vec<_>>>::default();
         let told = seen.clone();
@@ -143,7 +181,7 @@ mod tests {
                     Ok(())
                 }
             });
-        let (conclusion, _) = conclude(&arguments(&["--test-threads", "1"]), [subject]);
+        let (conclusion, _) = conclude(&arguments(&["--test-threads", "1"]), [subject], in_turn);
         assert_eq!(conclusion.num_passed, 1);
         let seen = seen.lock().unwrap();
         assert_eq!(seen.len(), 1);

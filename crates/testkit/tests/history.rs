@@ -302,3 +302,42 @@ fn a_trace_has_what_one_needs_to_see() {
         );
     });
 }
+
+#[test]
+fn what_a_write_without_an_answer_has_shown_may_go_until_the_next_one_is_seen() {
+    let id = InstanceId::new("one").unwrap();
+    let pair = Pair::new(1, 1);
+    let here = || Set::from([(id.clone(), pair)]);
+    let schedule = |back| {
+        vec![
+            (0, Step::RegisterInVain(id.clone(), pair)),
+            (10, Step::Show("a", here())),
+            (20, Step::Register(id.clone(), pair)),
+            // The lease of the first write has ended: the view is behind by the second one.
+            (21, Step::Show("a", Set::new())),
+            (back, Step::Show("a", here())),
+        ]
+    };
+    assert!(broken_rules(&schedule(30)).is_empty());
+    let late: Vec<_> = broken_rules(&schedule(20 + LAG + 1)).into_iter().map(|(rule, _)| rule).collect();
+    assert_eq!(late, [Rule::NoGaps]);
+}
+
+#[test]
+fn a_former_owner_that_says_goodbye_late_ends_no_life_of_its_successor() {
+    let id = InstanceId::new("one").unwrap();
+    let set = |incarnation| Set::from([(id.clone(), Pair::new(incarnation, 1))]);
+    let schedule = |last: Set| {
+        vec![
+            (0, Step::Register(id.clone(), Pair::new(1, 1))),
+            (10, Step::Show("a", set(1))),
+            (20, Step::Lapse(id.clone())),
+            (30, Step::Register(id.clone(), Pair::new(2, 1))),
+            (40, Step::Show("a", set(2))),
+            (50, Step::Deregister(id.clone(), Pair::new(1, 2))),
+            (60 + 2 * LAG, Step::Show("a", last)),
+        ]
+    };
+    assert!(broken_rules(&schedule(set(2))).is_empty());
+    assert!(!broken_rules(&schedule(Set::new())).is_empty());
+}

@@ -15,7 +15,9 @@ use super::answer::{Answer, Marks, NotTaken, take};
 use super::tls;
 use super::token::Tokens;
 use crate::config::Settings;
-use crate::error::{Call, Failure, Verdict, judge, judge_transport, strange, timed_out, without_leader};
+use crate::error::{
+    Call, Failure, Verdict, judge, judge_transport, strange, timed_out, was_not_sent, without_leader,
+};
 
 /// What may stand as it is in a part of a path and in a query.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
@@ -209,7 +211,13 @@ impl Agent {
             None if request.verb == Verb::Put => outgoing.header("Content-Length", "0"),
             None => outgoing,
         };
-        let response = outgoing.send().await.map_err(|error| judge_transport(error, &call))?;
+        let again = outgoing.try_clone();
+        let response = match (outgoing.send().await, again) {
+            // Whom a server does not let in for its certificate may find the connection gone, and learns why when it asks again.
+            (Err(error), Some(again)) if was_not_sent(&error) => again.send().await,
+            (response, _) => response,
+        };
+        let response = response.map_err(|error| judge_transport(error, &call))?;
         let at = Instant::now();
         let marks = Marks::of(response.status(), response.headers());
         let success = marks.is_success() || (request.any_status && marks.json);

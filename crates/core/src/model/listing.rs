@@ -60,7 +60,8 @@ pub struct Listing {
     pub authority: Authority,
     /// When the registry proved this to be so.
     pub as_of: Instant,
-    /// The registry that answered, by its configured name.
+    /// The registry that answered, by its configured name; where it is one of several behind a backend,
+    /// `backend/member`.
     pub source: Arc<str>,
     /// Records that could not be decoded.
     pub skipped: Arc<[Skipped]>,

@@ -107,6 +107,9 @@ impl<C: Caller> Ledger<C> {
             }
             (Action::Put { record, value }, Outcome::Applied { mod_revision }) => {
                 let first = member.written.is_none();
+                let beat = self.shards.get(&id).is_some_and(|shard| shard.needs_beat(now));
+                let put =
+                    beat.then(|| (Action::Put { record: record.clone(), value: value.clone() }, op.rounds));
                 let written = Written { record, value, lease: item.lease, shard: id };
                 member.wrote(written, mod_revision, now);
                 if first {
@@ -116,9 +119,8 @@ impl<C: Caller> Ledger<C> {
                     self.leave(left);
                 }
                 if let Some(caller) = op.caller {
-                    let beat = self.shards.get(&id).is_some_and(|shard| shard.needs_beat(now));
                     let key = item.key.clone();
-                    self.wait(id, Waiter { caller, key, beat, proof: false, registers: true }, now);
+                    self.wait(id, Waiter { caller, key, beat, proof: false, put }, now);
                 }
             }
             (Action::Put { record, value }, Outcome::Refused(Some(stored)))
@@ -159,7 +161,7 @@ impl<C: Caller> Ledger<C> {
         Self::again(member, op);
     }
 
-    fn again(member: &mut Member<C>, op: Op<C>) {
+    pub(super) fn again(member: &mut Member<C>, op: Op<C>) {
         if op.rounds < ROUNDS {
             member.queue.push_front(op);
         } else {
@@ -230,7 +232,11 @@ impl<C: Caller> Ledger<C> {
         let failed: Vec<Waiter<C>> = failed;
         for waiter in failed {
             let error = error.clone();
-            waiter.caller.answer(Err(if waiter.registers { error.with_outcome_unknown() } else { error }));
+            waiter.caller.answer(Err(if waiter.put.is_some() {
+                error.with_outcome_unknown()
+            } else {
+                error
+            }));
         }
     }
 

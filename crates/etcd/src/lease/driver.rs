@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use callsign_core::task::{Spawner, Task};
-use callsign_core::{Error, Receipt, Record, Result};
+use callsign_core::{Error, Receipt, Record, Result, stored};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -15,7 +15,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::ledger::{Caller, Item, Ledger, Outcome, Output, ShardId};
 use super::member::{Key, Stored};
 use super::txn;
-use crate::codec;
 use crate::connection::Subject;
 use crate::session::{Session, Verb};
 use crate::watch::{Change, Range, Sink, Subscription, Taken};
@@ -260,7 +259,7 @@ impl Driver {
         for change in taken.changes.into_values() {
             match change {
                 Change::Put { key, mod_revision, lease, value } => {
-                    let stored = Stored { mod_revision, lease, pair: codec::pair_in(&value), value };
+                    let stored = Stored { mod_revision, lease, pair: stored::pair_in(&value), value };
                     self.ledger.saw(&key, mod_revision, Some(stored));
                 }
                 Change::Deleted { key, revision } => self.ledger.saw(&key, revision, None),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use callsign_core::{Error, Pair, Receipt, Record, Result};
+use callsign_core::{Error, ErrorKind, Pair, Receipt, Record, Result};
 use tokio::time::Instant;
 
 use super::member::{Action, Key, Member, Op, Stored};
@@ -120,7 +120,7 @@ impl<C: Caller> Ledger<C> {
             Err(error) => caller.answer(Err(error)),
             Ok((shard, proof)) => {
                 let beat = self.shards.get(&shard).is_some_and(|shard| shard.needs_beat(now));
-                self.wait(shard, Waiter { caller, key, beat, proof, registers: false }, now);
+                self.wait(shard, Waiter { caller, key, beat, proof, put: None }, now);
             }
         }
     }
@@ -194,6 +194,7 @@ impl<C: Caller> Ledger<C> {
         shard.waiters = waiting;
         let remaining = shard.remaining(now);
         for waiter in ready {
+            let Some(waiter) = self.put_again(waiter) else { continue };
             waiter.caller.answer(match self.members.get(&waiter.key) {
                 Some(member @ Member { written: Some(_), .. }) => {
                     let ttl = remaining.min(member.remaining(now));
@@ -203,6 +204,21 @@ impl<C: Caller> Ledger<C> {
                 _ => Err(Error::not_found("the record was removed meanwhile")),
             });
         }
+        self.send();
+    }
+
+    /// Puts again what was lost before its caller heard of it, as it is when the lease that it was put on was at its end.
+    /// Who waits for anything else, or is overtaken by another write, is handed back.
+    fn put_again(&mut self, mut waiter: Waiter<C>) -> Option<Waiter<C>> {
+        let is_lost = |member: &Member<C>| {
+            let cause = member.lost_cause.as_ref().map(Error::kind);
+            member.written.is_none() && !member.is_busy() && cause == Some(ErrorKind::NotFound)
+        };
+        let member = self.members.get_mut(&waiter.key).filter(|member| is_lost(member));
+        let (Some(member), Some((action, rounds))) = (member, waiter.put.take()) else { return Some(waiter) };
+        Self::again(member, Op { action, caller: Some(waiter.caller), rounds: rounds + 1 });
+        self.make_ready(&waiter.key);
+        None
     }
 
     /// Has the next put of a member attached to a lease of `class`. Until then it stays on the lease that it stands on:

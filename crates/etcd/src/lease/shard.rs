@@ -6,7 +6,7 @@ use std::time::Duration;
 use callsign_core::{Namespace, Record};
 use tokio::time::Instant;
 
-use super::member::Key;
+use super::member::{Action, Key};
 
 /// One lease never holds records of two namespaces: a renewal needs the right to write every key of the lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -46,8 +46,8 @@ pub(crate) struct Waiter<C> {
     pub(crate) beat: bool,
     /// Until the record is proven to be there.
     pub(crate) proof: bool,
-    /// The record has just been put.
-    pub(crate) registers: bool,
+    /// What has just been put, and how often that was tried before.
+    pub(crate) put: Option<(Action, u32)>,
 }
 
 /// Looking for what is attached to the lease and is not a member.

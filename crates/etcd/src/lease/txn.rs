@@ -3,13 +3,12 @@
 //! Each key gets a transaction of its own inside the one that is sent: one guard that does not hold leaves the others
 //! alone. A write without a guard is never sent: one that was given up may be applied much later, after newer ones.
 
-use callsign_core::{Error, Result};
+use callsign_core::{Error, Result, stored};
 use etcd_client::proto::PbTxnOpResponse;
 use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnResponse};
 
 use super::ledger::{Item, Outcome};
 use super::member::{Action, Key, Stored};
-use crate::codec;
 
 /// The transaction that does `items`.
 ///
@@ -68,7 +67,7 @@ pub(super) fn outcomes(response: TxnResponse, count: usize) -> Result<Vec<Outcom
                 Ok(Outcome::Refused(range.kvs.into_iter().next().map(|kv| Stored {
                     mod_revision: kv.mod_revision,
                     lease: kv.lease,
-                    pair: codec::pair_in(&kv.value),
+                    pair: stored::pair_in(&kv.value),
                     value: kv.value,
                 })))
             }

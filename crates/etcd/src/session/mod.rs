@@ -207,20 +207,25 @@ async fn run(shared: Arc<Shared>) {
                 let since = Instant::now();
                 let cause = connection.lost().await;
                 drop(connection);
-                shared.events.publish(EventKind::Suspect, Some(cause));
-                shared.set(State::Connecting);
-                if since.elapsed() >= BACKOFF_CAP {
+                shared.events.publish(EventKind::Suspect, Some(cause.clone()));
+                let pause = if since.elapsed() >= BACKOFF_CAP {
                     backoff.reset();
+                    Duration::ZERO
                 } else {
                     // It serves, and breaks at once: asking it again and again would help nobody.
-                    sleep(backoff.next_delay()).await;
-                }
+                    backoff.next_delay()
+                };
+                // Another member is worth waiting for; the same one, for a moment only.
+                let waits = pause <= BACKOFF_BASE || shared.settings.endpoints.len() > 1;
+                shared.set(if waits { State::Connecting } else { State::Broken(cause) });
+                sleep(pause).await;
             }
             Err(error) => {
                 let kind =
                     if error.is_misconfiguration() { EventKind::Misconfigured } else { EventKind::Lost };
                 shared.set(State::Broken(error.clone()));
-                if told.replace(kind) != Some(kind) {
+                if told.as_ref() != Some(&kind) {
+                    told = Some(kind.clone());
                     shared.events.publish(kind, Some(error));
                 }
                 sleep(backoff.next_delay()).await;

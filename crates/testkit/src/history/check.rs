@@ -87,13 +87,14 @@ fn gap(id: &InstanceId, lives: &Lives, sights: &[Sight], bounds: &Bounds, now: I
     for (nth, life) in lives.spans.iter().enumerate() {
         let until = life.until.unwrap_or(now);
         let bound = life.from + bounds.appears;
+        let first = nth == 0 && !life.doubted;
         let mut seen = false;
         for (sight, end) in spans(sights, now) {
             if let Some(shown) = sight.set.get(id) {
                 // Shown once, it may not vanish again, bound or not. What is shown early in a later life may be the
                 // former life's record, on its way out, and that of a former owner is.
                 let own = shown.is_none() || shown.incarnation >= life.incarnation;
-                seen |= own && end > life.from && (nth == 0 || end > bound);
+                seen |= own && end > life.from && (first || end > bound);
                 continue;
             }
             let vanished = seen && sight.at >= life.from && sight.at < until;

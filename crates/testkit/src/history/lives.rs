@@ -14,6 +14,8 @@ pub(super) struct Life {
     pub(super) incarnation: u64,
     pub(super) from: Instant,
     pub(super) until: Option<Instant>,
+    /// A write without an answer came before it: what is shown early may be that one's, on its way out.
+    pub(super) doubted: bool,
 }
 
 /// An acknowledged removal: after it no view may show a pair of this incarnation or a lower one.
@@ -44,14 +46,17 @@ impl Lives {
         match (operation.action, operation.acknowledged) {
             (Action::Register(pair), Some(at)) => {
                 self.written = self.written.max(Some(pair));
-                self.uncertain = false;
+                let doubted = std::mem::take(&mut self.uncertain);
                 if !self.is_live() {
-                    self.spans.push(Life { incarnation: pair.incarnation, from: at, until: None });
+                    self.spans.push(Life { incarnation: pair.incarnation, from: at, until: None, doubted });
                 }
             }
             (Action::Register(_), None) => self.uncertain = true,
             (Action::Deregister(pair), acknowledged) => {
-                self.end(operation.began);
+                // A former owner that says goodbye late takes its successor nowhere.
+                if self.spans.last().is_none_or(|life| life.incarnation <= pair.incarnation) {
+                    self.end(operation.began);
+                }
                 self.removals.extend(acknowledged.map(|at| Removal { at, pair }));
             }
             (Action::Lapse, _) => self.end(operation.began),

@@ -34,7 +34,7 @@ pub(super) fn broken_rule(listing: &Listing, service: &ServiceKey, info: &Backen
     if let Some(stray) = listing.instances.iter().find(|instance| instance.key.service != *service) {
         return Some(format!("the listing of `{service}` has `{}` in it", stray.key));
     }
-    if listing.source != info.name {
+    if !comes_from(&listing.source, &info.name) {
         return Some(format!(
             "the listing says that it comes from `{}`, the backend's name is `{}`",
             listing.source, info.name
@@ -47,6 +47,12 @@ pub(super) fn broken_rule(listing: &Listing, service: &ServiceKey, info: &Backen
         ));
     }
     (listing.as_of > Instant::now()).then(|| "the listing is from the future".to_owned())
+}
+
+/// Whether `source` is the backend `name`, or a member of it: `name/member`.
+pub(super) fn comes_from(source: &str, name: &str) -> bool {
+    let rest = source.strip_prefix(name);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// How an instance that was found differs from the record that was written; empty when it does not.

@@ -128,7 +128,7 @@ impl Ctx {
     /// An instance of `service` with one endpoint and the pair `1.1`.
     #[must_use]
     pub fn instance(&self, service: &ServiceKey, id: &str) -> InstanceBuilder {
-        Instance::builder(service).id(id).endpoint("http://127.0.0.1:8080").pair(Pair::new(1, 1))
+        Instance::builder(service).id(id).endpoint(endpoint_of(id)).pair(Pair::new(1, 1))
     }
 
     /// A record that does not expire during a case.
@@ -360,4 +360,16 @@ pub(super) fn answer<'a, T: Send>(
         let answer = timeout(bound, future).await;
         answer.map_err(|_| Stop::failed_at(at, format!("`{call}` did not answer within {bound:?}")))
     }
+}
+
+/// Each id has its own: a process listens where no other one does, and there are registries that know it by that.
+fn endpoint_of(id: &str) -> String {
+    // FNV-1a, well mixed, spread over 127.0.0.0/8 and its ports.
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let [second, third, last, high, low, ..] = hash.to_be_bytes();
+    let port = 1024 + u16::from(high) * 250 + u16::from(low) % 250;
+    format!("http://127.{second}.{third}.{}:{port}", last.max(1))
 }

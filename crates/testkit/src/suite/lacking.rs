@@ -19,6 +19,9 @@ pub(crate) async fn refused(ctx: &Ctx, need: Need) -> CaseResult {
         Need::CompareAndSet => {
             Err(Stop::Ignored("this registry cannot compare and set: the last writer wins".to_owned()))
         }
+        Need::RemovesOthers => {
+            Err(Stop::Ignored("a record of this registry goes with its owner alone".to_owned()))
+        }
         Need::MetadataLimit => Err(Stop::Ignored("this registry takes metadata of any size".to_owned())),
         Need::Alone => Ok(()),
     }

@@ -8,6 +8,8 @@ use callsign_core::Capabilities;
 pub enum Need {
     /// A write refuses to overwrite a higher pair.
     CompareAndSet,
+    /// One client can remove what another has registered.
+    RemovesOthers,
     /// There are namespaces other than `default`.
     Namespaces,
     /// There are groups other than `default`.
@@ -26,6 +28,7 @@ impl Need {
     pub fn is_met_by(self, capabilities: &Capabilities) -> bool {
         match self {
             Self::CompareAndSet => capabilities.compare_and_set,
+            Self::RemovesOthers => capabilities.removes_others,
             Self::Namespaces => capabilities.namespaces,
             Self::Groups => capabilities.groups,
             Self::Services => capabilities.services,

@@ -3,6 +3,7 @@
 mod callers;
 mod desk;
 mod edges;
+mod ends;
 mod promises;
 mod races;
 mod registry;

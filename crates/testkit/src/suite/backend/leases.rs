@@ -78,6 +78,7 @@ pub(super) async fn renew_after_expiry_is_not_found(ctx: &Ctx) -> CaseResult {
     while ctx.lives(&ctx.list(&reader, &service).await?, record.key()) {
         patience.pause(|| "the record does not expire".to_owned()).await?;
     }
+    sleep(ctx.harness().expires_apart()).await;
     let Err(error) = writer.renew(&record).await else {
         fail!("a record that has expired was renewed");
     };

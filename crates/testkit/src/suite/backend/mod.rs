@@ -40,7 +40,7 @@ pub static CASES: &[Case<Ctx>] = &[
         "A lower pair never overwrites a higher one: the answer is `Conflict`, with the holder's pair."),
     case!(pairs::deregister_never_removes_a_higher_pair [CompareAndSet],
         "An owner that was replaced cannot remove its successor's record: the answer is `Conflict`."),
-    case!(pairs::deregister_removes_a_lower_pair,
+    case!(pairs::deregister_removes_a_lower_pair [RemovesOthers],
         "A delete with a higher pair removes the record."),
     case!(pairs::renew_after_overwrite_reports,
         "An owner whose record was overwritten hears of it within 5 ttls, and does not disturb the new one."),
@@ -59,7 +59,7 @@ pub static CASES: &[Case<Ctx>] = &[
         "Renewing what was never registered is `NotFound`, and registers nothing."),
     case!(leases::renew_after_deletion_is_not_found,
         "An owner whose record an operator has deleted hears of it within 5 ttls."),
-    case!(leases::renew_after_a_deregistration_by_another_is_not_found,
+    case!(leases::renew_after_a_deregistration_by_another_is_not_found [RemovesOthers],
         "An owner whose record another client has removed hears of it within 5 ttls."),
 
     case!(deregistering::deregister_removes,
@@ -140,7 +140,7 @@ pub static CASES: &[Case<Ctx>] = &[
     case!(wiping::wiped_registry_starts_a_new_epoch [Alone],
         "A wiped registry is empty in a new epoch."),
     case!(wiping::wiped_record_is_reported_lost [Alone],
-        "An owner whose record was wiped hears of it within 5 ttls, and can register again."),
+        "An owner whose record was wiped hears of it within 5 ttls, and can register again; or it is there again by itself."),
 
     case!(closing::close_ends_streams_and_rejects_calls,
         "Closing ends every stream with one `Closed`, refuses every call, deregisters nothing, and can be done twice."),

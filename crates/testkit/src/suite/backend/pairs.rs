@@ -36,6 +36,7 @@ pub(super) async fn lower_pair_is_a_conflict_with_the_holder(ctx: &Ctx) -> CaseR
         }
     }
     ctx.lists_exactly(&second, &service, &[&holder]).await?;
+    first.renew(&holder).await?;
     Ok(())
 }
 

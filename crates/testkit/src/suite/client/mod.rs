@@ -61,7 +61,7 @@ pub static CASES: &[Case<ClientCtx>] = &[
         "A registry that was wiped is filled again within 5 ttls, and no view misses anybody meanwhile."),
     case!(outages::record_deleted_by_hand_is_repaired,
         "A record that an operator has deleted is there again within 5 ttls, and no view misses it."),
-    case!(outages::lost_signal_registers_again_without_waiting_for_the_renewal,
+    case!(outages::lost_signal_registers_again_without_waiting_for_the_renewal [RemovesOthers],
         "A loss that the backend tells of is repaired at once."),
     case!(outages::owner_that_is_cut_off_stays_in_the_views,
         "An owner that is cut off for longer than its ttl and answers stays in the views, and comes back."),

@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use super::context::{ClientCtx, Owner};
 use super::observe::{always, is_exactly, is_held, is_live, is_routable, shows, told};
 use crate::chaos::ChaosControl;
-use crate::suite::CaseResult;
 use crate::suite::outcome::{ensure, ensure_eq};
+use crate::suite::{CaseResult, Stop};
 
 /// Of a fleet of ten, eight are behind one cable.
 const FLEET: [&str; 10] = ["id-0", "id-1", "id-2", "id-3", "id-4", "id-5", "id-6", "id-7", "id-8", "id-9"];
@@ -70,7 +70,7 @@ pub(super) async fn mass_expiry_is_held_and_released_when_the_owners_are_back(ct
         shows(&view, ctx.expired_within(ctx.ttl()), "that removals are held", is_held).await?;
         sleep(ctx.ttl() + Duration::from_secs(5)).await;
         let Protection::Held { count, .. } = view.snapshot().protection else {
-            return Err(crate::suite::Stop::failed("those who answer are not held any more"));
+            return Err(Stop::failed("those who answer are not held any more"));
         };
         ensure!(count >= BEHIND - UNHELD, "{count} are held");
         fleet.cable.heal();
@@ -82,6 +82,10 @@ pub(super) async fn mass_expiry_is_held_and_released_when_the_owners_are_back(ct
 }
 
 pub(super) async fn one_that_is_missing_after_a_wipe_is_held_too(ctx: &ClientCtx) -> CaseResult {
+    if ctx.registry().harness().reconnecting_restores() {
+        let reason = "a record of this registry is there again by itself, however its owner is cut off";
+        return Err(Stop::Ignored(reason.to_owned()));
+    }
     let service = ctx.service("orders")?;
     let ((alone, owners_way), (user, views_way)) = (ctx.cuttable().await?, ctx.cuttable().await?);
     let others = ctx.client().await?;
