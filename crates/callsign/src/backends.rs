@@ -16,10 +16,25 @@ pub(crate) fn compiled_in() -> Factories {
     #[cfg(not(feature = "etcd"))]
     let factories = factories.with_disabled("etcd", "etcd");
 
+    #[cfg(feature = "failover")]
+    let factories = factories.with(callsign_failover::factory());
+    #[cfg(not(feature = "failover"))]
+    let factories = factories.with_disabled("failover", "failover");
+
     #[cfg(feature = "memory")]
     let factories = factories.with(callsign_memory::factory());
     #[cfg(not(feature = "memory"))]
     let factories = factories.with_disabled("memory", "memory");
+
+    #[cfg(feature = "nacos")]
+    let factories = factories.with(callsign_nacos::factory());
+    #[cfg(not(feature = "nacos"))]
+    let factories = factories.with_disabled("nacos", "nacos");
+
+    #[cfg(feature = "zookeeper")]
+    let factories = factories.with(callsign_zookeeper::factory());
+    #[cfg(not(feature = "zookeeper"))]
+    let factories = factories.with_disabled("zookeeper", "zookeeper");
 
     factories
 }

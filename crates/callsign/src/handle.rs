@@ -151,6 +151,17 @@ impl Callsign {
         self.0.registries.get(name)
     }
 
+    /// The hand on the registry of type `failover` that is called `NAME` (`[registries.NAME]`), if it is the chosen one or,
+    /// however indirectly, a member of it: how its members are, and the brake. `None` for other types.
+    #[cfg(feature = "failover")]
+    #[must_use]
+    pub fn failover(&self, name: &str) -> Option<callsign_failover::Control> {
+        let chosen = self.backend();
+        let backend = self.registry(name).or_else(|| (&*chosen.info().name == name).then_some(chosen))?;
+        let any: &dyn std::any::Any = &**backend;
+        any.downcast_ref::<callsign_failover::Failover>().map(callsign_failover::Failover::control)
+    }
+
     /// Deregisters everything that was registered through this handle and its clones, and closes the registry. Views
     /// keep their last answer. Idempotent.
     ///

@@ -15,6 +15,8 @@ mod registry;
 mod sources;
 
 pub use builder::CallsignBuilder;
+#[cfg(feature = "failover")]
+pub use callsign_failover as failover;
 pub use handle::Callsign;
 
 /// Everything that an application can hold, for what has no name at the root.

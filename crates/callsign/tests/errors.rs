@@ -15,9 +15,12 @@ fn compiled_in() -> String {
     let known = [
         ("consul", cfg!(feature = "consul")),
         ("etcd", cfg!(feature = "etcd")),
+        ("failover", cfg!(feature = "failover")),
         ("fake", true),
         ("group", true),
         ("memory", cfg!(feature = "memory")),
+        ("nacos", cfg!(feature = "nacos")),
+        ("zookeeper", cfg!(feature = "zookeeper")),
     ];
     known.iter().filter(|(_, here)| *here).map(|(kind, _)| *kind).collect::<Vec<_>>().join(", ")
 }
