@@ -3,8 +3,13 @@
 //! Where `setpriv` is at hand a server asks the kernel to be killed when the thread that started it ends: even a
 //! test process that is killed itself leaves no server behind. A test's own thread ends with the test, and a server
 //! may be used by several tests, so all of them are started by one thread that lives as long as the process.
+//!
+//! Such a server is in a process group of its own. In that of the tests, the kernel would continue one that is frozen when
+//! the shell that has started them ends (`setpgid(2)`: `SIGHUP`, which `nohup` has them survive, and `SIGCONT`), and so
+//! would a shell's `fg`.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -52,7 +57,8 @@ pub(crate) fn leashed(program: &Path) -> Command {
     }
     let mut command = Command::new(LEASH[0]);
     command.args(&LEASH[1..]).args(["sh", "-c", UNLESS_ORPHANED]);
-    command.arg(std::process::id().to_string()).arg(program);
+    // Nobody's Ctrl-C reaches it there, and it needs none: it ends with us.
+    command.arg(std::process::id().to_string()).arg(program).process_group(0);
     command
 }
 

@@ -10,13 +10,17 @@ pub mod binaries;
 mod callers;
 pub mod consul;
 pub mod etcd;
+mod folder;
 mod keeper;
+pub mod nacos;
+pub mod pairs;
 pub mod pki;
 mod pool;
 mod process;
 pub mod proxy;
 pub mod rounds;
 mod server;
+pub mod zookeeper;
 
 pub use address::Address;
 pub use pool::{Lent, Pool, Pooled};

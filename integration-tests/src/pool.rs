@@ -5,7 +5,8 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use callsign_core::{Result, async_trait};
+use callsign_core::{Error, Result, async_trait};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// So many servers wait for the next test; more are ended. Tests of one set-up follow each other, so those of
@@ -26,41 +27,79 @@ pub trait Pooled: Send + Sync + Sized + 'static {
     /// How it was set up.
     fn setup(&self) -> &Self::Setup;
 
+    /// How many processes it is: so much room it needs.
+    fn processes(setup: &Self::Setup) -> usize {
+        let _ = setup;
+        1
+    }
+
     /// Waits until all of it serves.
     async fn serves(&self) -> Result<()>;
 }
 
 /// Running servers that nobody uses. Dropping the pool ends them.
-pub struct Pool<S>(Arc<Mutex<Vec<Arc<S>>>>);
+pub struct Pool<S>(Arc<Servers<S>>);
+
+struct Servers<S> {
+    idle: Mutex<Vec<Arc<S>>>,
+    /// How many processes tests may use at the same time, and the part of it that is free.
+    room: u32,
+    free: Arc<Semaphore>,
+}
 
 impl<S: Pooled> Pool<S> {
-    /// An empty pool.
+    /// An empty pool, for servers of which no number of tests can have too many.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::default())
+        Self::with_room(u32::MAX)
     }
 
-    /// A server of its own for a test, as `setup` says: one that is there and serves, or a new one.
+    /// An empty pool. Tests that use more than `room` processes together wait for each other: servers that take seconds of
+    /// a core to start would keep each other from what is measured in seconds.
+    #[must_use]
+    pub fn with_room(room: u32) -> Self {
+        let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
+        let room = room.clamp(1, most);
+        let free = Arc::new(Semaphore::new(usize::try_from(room).unwrap_or(Semaphore::MAX_PERMITS)));
+        Self(Arc::new(Servers { idle: Mutex::default(), room, free }))
+    }
+
+    /// A server of its own for a test, as `setup` says: one that is there and serves, or a new one. A test that has one
+    /// gives it back before it takes another: others may wait until all are back.
     ///
     /// # Errors
     /// As [`Pooled::start`].
     pub async fn take(&self, setup: &S::Setup) -> Result<Lent<S>> {
+        self.take_with(setup, u32::try_from(S::processes(setup)).unwrap_or(u32::MAX)).await
+    }
+
+    /// As [`take`](Self::take), when no other test uses any, until it is given back.
+    ///
+    /// # Errors
+    /// As [`Pooled::start`].
+    pub async fn take_alone(&self, setup: &S::Setup) -> Result<Lent<S>> {
+        self.take_with(setup, self.0.room).await
+    }
+
+    async fn take_with(&self, setup: &S::Setup, places: u32) -> Result<Lent<S>> {
+        let room = self.0.free.clone().acquire_many_owned(places.min(self.0.room)).await;
+        let room = room.map_err(|_| Error::closed("the pool has no room any more"))?;
         while let Some(server) = self.waiting(setup) {
             if let Ok(Ok(())) = timeout(HEALTHY, server.serves()).await {
-                return Ok(self.lend(server));
+                return Ok(self.lend(server, room));
             }
         }
-        Ok(self.lend(S::start(setup.clone()).await?))
+        Ok(self.lend(S::start(setup.clone()).await?, room))
     }
 
     fn waiting(&self, setup: &S::Setup) -> Option<Arc<S>> {
-        let mut idle = lock(&self.0);
+        let mut idle = lock(&self.0.idle);
         let found = idle.iter().position(|server| server.setup() == setup)?;
         Some(idle.remove(found))
     }
 
-    fn lend(&self, server: Arc<S>) -> Lent<S> {
-        Lent { server, pool: self.0.clone() }
+    fn lend(&self, server: Arc<S>, room: OwnedSemaphorePermit) -> Lent<S> {
+        Lent { server, servers: self.0.clone(), _room: room }
     }
 }
 
@@ -78,7 +117,7 @@ impl<S: Pooled> Default for Pool<S> {
 
 impl<S> fmt::Debug for Pool<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("idle", &lock(&self.0).len()).finish()
+        f.debug_struct("Pool").field("idle", &lock(&self.0.idle).len()).finish()
     }
 }
 
@@ -86,7 +125,8 @@ impl<S> fmt::Debug for Pool<S> {
 /// as a fault that nobody has healed.
 pub struct Lent<S> {
     server: Arc<S>,
-    pool: Arc<Mutex<Vec<Arc<S>>>>,
+    servers: Arc<Servers<S>>,
+    _room: OwnedSemaphorePermit,
 }
 
 impl<S> Deref for Lent<S> {
@@ -102,7 +142,7 @@ impl<S> Drop for Lent<S> {
         if Arc::strong_count(&self.server) > 1 {
             return;
         }
-        let mut idle = lock(&self.pool);
+        let mut idle = lock(&self.servers.idle);
         idle.push(self.server.clone());
         let surplus = if idle.len() > IDLE { Some(idle.remove(0)) } else { None };
         // Ending a server takes a while, and others want to take theirs.
@@ -125,7 +165,7 @@ fn lock<S>(idle: &Mutex<Vec<Arc<S>>>) -> MutexGuard<'_, Vec<Arc<S>>> {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use callsign_core::Error;
+    use futures::FutureExt;
 
     use super::*;
 
@@ -144,6 +184,14 @@ mod tests {
 
         fn setup(&self) -> &&'static str {
             &self.setup
+        }
+
+        fn processes(setup: &&'static str) -> usize {
+            match *setup {
+                "large" => 2,
+                "larger than all" => 4,
+                _ => 1,
+            }
         }
 
         async fn serves(&self) -> Result<()> {
@@ -171,6 +219,22 @@ mod tests {
         let in_other_hands = next.clone();
         drop(next);
         assert!(!Arc::ptr_eq(&in_other_hands, &pool.take(&"a").await.unwrap()));
+    }
+
+    #[tokio::test]
+    async fn no_more_are_used_than_there_is_room_for_and_one_can_be_alone() {
+        let pool = Pool::<Toy>::with_room(3);
+        let (one, two) = (pool.take(&"large").await.unwrap(), pool.take(&"small").await.unwrap());
+        assert!(pool.take(&"small").now_or_never().is_none());
+        drop(one);
+        let (third, fourth) = (pool.take(&"small").await.unwrap(), pool.take(&"small").await.unwrap());
+        let mut alone = Box::pin(pool.take_alone(&"small"));
+        assert!((&mut alone).now_or_never().is_none());
+        drop((two, third, fourth));
+        let alone = alone.await.unwrap();
+        assert!(pool.take(&"small").now_or_never().is_none());
+        drop(alone);
+        pool.take(&"larger than all").await.unwrap();
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use callsign_core::{Authority, Backend, Capabilities, Error, Result, async_trait};
 use callsign_integration_tests::consul::{self, Consul, Kind};
 use callsign_integration_tests::etcd::{self, Etcd, Version};
+use callsign_integration_tests::nacos::{self, RNacos, RNacosOptions};
+use callsign_integration_tests::zookeeper::{self, ZooKeeper};
 use callsign_testkit::suite::{CaseResult, Stop};
 use callsign_testkit::{Harness, Subject, run_with_threads};
 use tokio::process::Command;
@@ -96,6 +98,21 @@ async fn a_consul() -> CaseResult<(Arc<Consul>, String)> {
     Ok((consul, url))
 }
 
+async fn a_zookeeper() -> CaseResult<(Arc<ZooKeeper>, String)> {
+    let version = zookeeper::Version::V3_8;
+    version.jar().map_err(Stop::Missing)?;
+    let zookeeper = ZooKeeper::start(zookeeper::Options::new(version)).await?;
+    let url = format!("zookeeper://{}", zookeeper.endpoints().join(","));
+    Ok((zookeeper, url))
+}
+
+async fn a_nacos() -> CaseResult<(Arc<RNacos>, String)> {
+    nacos::program().map_err(Stop::Missing)?;
+    let rnacos = RNacos::start(RNacosOptions::default()).await?;
+    let url = rnacos.urls().swap_remove(0).replace("http://", "nacos://");
+    Ok((rnacos, url))
+}
+
 fn main() -> ExitCode {
     let etcd = Subject::fresh(format!("{VERSION}-examples"), || NoHarness)
         .proves("examples", "quickstart", "The quickstart fails no call on etcd.", || async {
@@ -115,5 +132,23 @@ fn main() -> ExitCode {
             let (_consul, url) = a_consul().await?;
             swapped_to("consul", &url).await
         });
-    run_with_threads(2, [etcd, consul])
+    let zookeeper = Subject::fresh("zookeeper-examples", || NoHarness)
+        .proves("examples", "quickstart", "The quickstart fails no call on ZooKeeper.", || async {
+            let (_zookeeper, url) = a_zookeeper().await?;
+            quickstart_on("zookeeper", &url).await
+        })
+        .proves("examples", "swap_registry", "The same program runs on memory and on ZooKeeper.", || async {
+            let (_zookeeper, url) = a_zookeeper().await?;
+            swapped_to("zookeeper", &url).await
+        });
+    let nacos = Subject::fresh("rnacos-examples", || NoHarness)
+        .proves("examples", "quickstart", "The quickstart fails no call on Nacos.", || async {
+            let (_rnacos, url) = a_nacos().await?;
+            quickstart_on("nacos", &url).await
+        })
+        .proves("examples", "swap_registry", "The same program runs on memory and on Nacos.", || async {
+            let (_rnacos, url) = a_nacos().await?;
+            swapped_to("nacos", &url).await
+        });
+    run_with_threads(2, [etcd, consul, nacos, zookeeper])
 }

@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use callsign_core::ErrorKind;
 use callsign_integration_tests::{Launch, Process, Server};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -176,4 +178,38 @@ async fn a_killed_test_process_leaves_no_server_behind() {
     victim.kill().unwrap();
     victim.wait().unwrap();
     is_gone(server).await;
+}
+
+#[tokio::test]
+async fn a_frozen_server_stays_frozen_when_the_shell_that_has_started_the_tests_ends() {
+    const NAME: &str = "a_frozen_server_stays_frozen_when_the_shell_that_has_started_the_tests_ends";
+    if let Some(folder) = std::env::var_os(VICTIM).map(PathBuf::from) {
+        let process = Process::start(&shell(&folder, "exec sleep 1000")).unwrap();
+        process.freeze().await.unwrap();
+        println!("\nfrozen {} {}", process.id(), std::process::id());
+        sleep(SOON * 6).await;
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // As after `nohup`. The kernel continues what is frozen in a group of processes whose leader ends.
+    let mut leader = Command::new("/bin/sh")
+        .args(["-c", "trap '' HUP; \"$0\" --exact \"$1\" --nocapture & read -r _"])
+        .arg(std::env::current_exe().unwrap())
+        .arg(NAME)
+        .env(VICTIM, folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(leader.stdout.take().unwrap()).lines();
+    let line = lines.find_map(|line| Some(line.unwrap().strip_prefix("frozen ")?.to_owned())).unwrap();
+    let (server, tests) = line.split_once(' ').unwrap();
+    let (server, tests): (u32, i32) = (server.parse().unwrap(), tests.parse().unwrap());
+    drop(leader.stdin.take());
+    leader.wait().unwrap();
+    let frozen = state(server);
+    kill_process(Pid::from_raw(tests).unwrap(), Signal::KILL).unwrap();
+    is_gone(server).await;
+    assert_eq!(frozen, Some('T'));
 }

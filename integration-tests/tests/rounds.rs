@@ -10,9 +10,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use callsign_core::{Authority, Backend, Capabilities, Error, Result, async_trait};
+use callsign_failover::Topology;
 use callsign_integration_tests::consul::{self, Consul, Kind};
 use callsign_integration_tests::etcd::{self, Etcd, Version};
+use callsign_integration_tests::nacos::{self, Fake, FakeOptions, RNacos, RNacosOptions};
 use callsign_integration_tests::rounds::{self, Ground};
+use callsign_integration_tests::zookeeper::{self, ZooKeeper};
 use callsign_testkit::suite::{CaseResult, Stop};
 use callsign_testkit::{Harness, Subject, run_with_threads};
 
@@ -62,6 +65,22 @@ async fn consul_survives(kind: Kind) -> CaseResult {
     survives(&format!("consul of {}", consul.agents().len()), consul.into()).await
 }
 
+async fn zookeeper_survives(options: zookeeper::Options) -> CaseResult {
+    options.version.jar().map_err(Stop::Missing)?;
+    let name = format!("zookeeper of {}", options.members);
+    survives(&name, ZooKeeper::start(options).await?.into()).await
+}
+
+/// Runs when it is asked for.
+async fn with_etcd(topology: Topology, other: impl Future<Output = Result<Ground>>) -> CaseResult {
+    if setting::<usize>("CALLSIGN_TEST_ROUNDS").is_none() {
+        return Err(Stop::Ignored("it runs when `CALLSIGN_TEST_ROUNDS` asks for it".to_owned()));
+    }
+    VERSION.program().map_err(Stop::Missing)?;
+    let (etcd, other) = (Etcd::start(etcd::Options::new(VERSION)).await?, other.await?);
+    survives(&format!("{topology} of two"), Ground::both(topology, etcd.into(), other)).await
+}
+
 fn main() -> ExitCode {
     let etcd = Subject::fresh(format!("{VERSION}-rounds"), || NoHarness)
         .proves("rounds", "single", "A single member and its clients recover from everything.", || {
@@ -80,5 +99,48 @@ fn main() -> ExitCode {
             "Three servers, an agent and its clients recover from everything.",
             || consul_survives(Kind::Cluster),
         );
-    run_with_threads(4, [etcd, consul])
+    let version = zookeeper::Version::V3_9;
+    let zookeeper = Subject::fresh("zookeeper-rounds", || NoHarness)
+        .proves("rounds", "single", "A single server and its clients recover from everything.", move || {
+            zookeeper_survives(zookeeper::Options::new(version))
+        })
+        .proves(
+            "rounds",
+            "ensemble",
+            "Three servers and their clients recover from everything.",
+            move || zookeeper_survives(zookeeper::Options::new(version).with_ensemble()),
+        );
+    let nacos = Subject::fresh("nacos-rounds", || NoHarness)
+        .proves(
+            "rounds",
+            "strict",
+            "A fake as strict as Nacos and its clients recover from everything.",
+            || async { survives("fake nacos", Fake::start(FakeOptions::default())?.into()).await },
+        )
+        .proves("rounds", "rnacos", "An r-nacos and its clients recover from everything.", || async {
+            nacos::program().map_err(Stop::Missing)?;
+            survives("r-nacos", RNacos::start(RNacosOptions::default()).await?.into()).await
+        });
+    let failover = Subject::fresh("failover-rounds", || NoHarness)
+        .proves(
+            "rounds",
+            "mirror",
+            "An etcd, a ZooKeeper that mirrors it, and their clients recover from everything.",
+            || async {
+                zookeeper::Version::V3_9.jar().map_err(Stop::Missing)?;
+                let mirror = zookeeper::Options::new(zookeeper::Version::V3_9);
+                with_etcd(Topology::Mirror, async { Ok(ZooKeeper::start(mirror).await?.into()) }).await
+            },
+        )
+        .proves(
+            "rounds",
+            "union",
+            "An etcd and a consul that are merged, and their clients, recover from everything.",
+            || async {
+                consul::program().map_err(Stop::Missing)?;
+                let merged = consul::Options::new(Kind::Single);
+                with_etcd(Topology::Union, async { Ok(Consul::start(merged).await?.into()) }).await
+            },
+        );
+    run_with_threads(10, [etcd, consul, nacos, zookeeper, failover])
 }

@@ -13,6 +13,7 @@ mod cache;
 mod cli;
 mod counts;
 mod drift;
+mod failures;
 mod plan;
 mod process;
 mod protoc;
@@ -69,7 +70,7 @@ fn test(names: &[String], session: impl FnOnce(&Workspace) -> Result<Session>) -
     let scope = Scope::parse(names, &workspace)?;
     let session = session(&workspace)?;
     let rows = runner::run(plan::steps(&workspace, &scope), &session, &workspace);
-    print!("\n{}", summary::table(&rows));
+    print!("\n{}\n{}", summary::failures(&rows), summary::table(&rows));
     let totals = summary::Totals::of(&rows);
     println!("\n{totals}");
     Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

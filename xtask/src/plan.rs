@@ -2,8 +2,8 @@
 //!
 //! Cheap checks come first. Everything over the workspace runs with all features and without `RUSTFLAGS`, so that
 //! clippy, the docs and the feature checks share one set of metadata, and the tests, doc tests and examples one set of
-//! libraries. Only the simulation is built a second time, in release mode: a seed costs 45 ms there and fifteen times
-//! that in debug.
+//! libraries. Only the simulations are built a second time, in release mode: a seed costs 45 ms there and fifteen
+//! times that in debug.
 //!
 //! The tests on real servers are picked out of all tests by their names, not by their package: cargo unifies features
 //! over the packages that it is told, so that one package alone would have most of its dependencies built again.
@@ -22,8 +22,16 @@ const EXAMPLES: &str = "callsign-examples";
 const TESTKIT: &str = "callsign-testkit";
 /// All of its tests start servers.
 const REAL_SERVERS: &str = "callsign-integration-tests";
+/// Those of them that keep two cores busy by themselves, or hold servers to the second: one at a time. The others run
+/// beside them.
+const LARGE: [&str; 6] = ["consul", "etcd", "nacos", "pairs", "rounds", "zookeeper"];
 const SIMULATION: &str = "simulation";
 const SIMULATION_SEEDS: u32 = 500;
+const FAILOVER: &str = "callsign-failover";
+const MATRIX: &str = "matrix";
+/// The row of it that is random.
+const MATRIX_LIVES: &str = "_30_";
+const MATRIX_SEEDS: u32 = 500;
 
 pub(crate) fn steps(workspace: &Workspace, scope: &Scope) -> Vec<Step> {
     let everything = *scope == Scope::Everything;
@@ -56,7 +64,7 @@ pub(crate) fn steps(workspace: &Workspace, scope: &Scope) -> Vec<Step> {
         steps.push(Step { name: "default features", work: default_features() });
     }
     if let Some(testkit) = included(TESTKIT) {
-        steps.push(Step { name: "simulation", work: simulation(testkit) });
+        steps.push(Step { name: "simulation", work: simulation(testkit, included(FAILOVER)) });
     }
     if let Some(examples) = included(EXAMPLES) {
         steps.push(Step { name: "examples", work: run_examples(examples) });
@@ -136,7 +144,12 @@ fn on_real_servers(package: &Package, workspace: &Workspace, scope: &Scope) -> W
             return Work::Missing(format!("{} has a test `{name}`, too: rename one", other.name));
         }
     }
-    Work::RealServers(vec![test(scope, named(names))])
+    // What the tests start of the project itself is built before them, too: a build beside them takes a core from each.
+    let programs = Invocation::cargo(["build", "--workspace", "--all-features", "--bins"]);
+    let build = vec![test(scope, named(names.iter().copied())).with_arguments(["--no-run"]), programs];
+    let (large, small): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| LARGE.contains(name));
+    let lane = |names: Vec<_>| names.into_iter().map(|name| test(scope, named([name]))).collect();
+    Work::RealServers { build, lanes: vec![lane(large), lane(small)] }
 }
 
 fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = String> {
@@ -149,13 +162,20 @@ fn default_features() -> Work {
     Work::Tests { commands: vec![command], at_least_one: true }
 }
 
-fn simulation(testkit: &Package) -> Work {
+/// Random lives on paused time, so many of them that only optimized code gets through.
+fn simulation(testkit: &Package, failover: Option<&Package>) -> Work {
     if !testkit.has_target(TargetKind::Test, SIMULATION) {
         return Work::Missing(format!("{TESTKIT} has no test target `{SIMULATION}`"));
     }
-    let command = Invocation::cargo(["test", "--release", "--package", TESTKIT, "--test", SIMULATION])
-        .with_variable("CALLSIGN_SIM_SEEDS", SIMULATION_SEEDS.to_string());
-    Work::Tests { commands: vec![command], at_least_one: true }
+    let lives = |package: &str, test: &str, seeds: u32| {
+        Invocation::cargo(["test", "--release", "--package", package, "--test", test])
+            .with_variable("CALLSIGN_SIM_SEEDS", seeds.to_string())
+    };
+    let mut commands = vec![lives(TESTKIT, SIMULATION, SIMULATION_SEEDS)];
+    if failover.is_some_and(|failover| failover.has_target(TargetKind::Test, MATRIX)) {
+        commands.push(lives(FAILOVER, MATRIX, MATRIX_SEEDS).with_arguments(["--", MATRIX_LIVES]));
+    }
+    Work::Tests { commands, at_least_one: true }
 }
 
 fn run_examples(examples: &Package) -> Work {
@@ -188,8 +208,11 @@ mod tests {
 
     fn commands(steps: &[Step], name: &str) -> Vec<String> {
         match &steps.iter().find(|step| step.name == name).unwrap().work {
-            Work::Commands(commands) | Work::Tests { commands, .. } | Work::RealServers(commands) => {
+            Work::Commands(commands) | Work::Tests { commands, .. } => {
                 commands.iter().map(ToString::to_string).collect()
+            }
+            Work::RealServers { build, lanes } => {
+                build.iter().chain(lanes.iter().flatten()).map(ToString::to_string).collect()
             }
             other => panic!("{name} is {other:?}"),
         }
@@ -243,11 +266,17 @@ mod tests {
         let steps = plan(&[]);
         assert_eq!(
             commands(&steps, "unit and integration tests"),
-            ["cargo test --workspace --all-features --lib --bins --test simulation --no-fail-fast"]
+            [
+                "cargo test --workspace --all-features --lib --bins --test matrix --test simulation --no-fail-fast"
+            ]
         );
         assert_eq!(
             commands(&steps, "real servers"),
-            ["cargo test --workspace --all-features --test etcd --no-fail-fast"]
+            [
+                "cargo test --workspace --all-features --test etcd --no-fail-fast --no-run",
+                "cargo build --workspace --all-features --bins",
+                "cargo test --workspace --all-features --test etcd --no-fail-fast",
+            ]
         );
         let steps = plan(&["etcd"]);
         for name in ["servers", "real servers"] {

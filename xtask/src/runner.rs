@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::failures;
 use crate::session::Session;
 use crate::step::{Outcome, Step};
 use crate::stopwatch::Stopwatch;
@@ -38,7 +39,8 @@ pub(crate) fn run(steps: Vec<Step>, session: &Session, workspace: &Workspace) ->
         if matches!(report.outcome, Outcome::Failed(_)) && !echo && !report.output.is_empty() {
             println!("\n{}\n", report.output.trim_end());
         }
-        Row { name: step.name, outcome: report.outcome, counts: report.counts, duration }
+        let failures = failures::of(&report.output);
+        Row { name: step.name, outcome: report.outcome, counts: report.counts, duration, failures }
     };
     steps.into_iter().enumerate().map(run_one).collect()
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::cli::UsageError;
 use crate::workspace::{Package, Workspace};
 
-/// Crates that are a registry: naming one also runs the suites over it and its dependants' tests.
-const REGISTRIES: [&str; 3] = ["consul", "etcd", "memory"];
+/// Crates that are a registry, or several: naming one also runs the suites over it and its dependants' tests.
+const REGISTRIES: [&str; 6] = ["consul", "etcd", "failover", "memory", "nacos", "zookeeper"];
 /// Holds the suites that run over every registry.
 const TESTKIT: &str = "callsign-testkit";
 
@@ -89,7 +89,10 @@ mod tests {
 
     #[test]
     fn a_registry_brings_its_dependants_and_the_suites() {
-        assert_eq!(packages(&["memory"]), ["callsign", "callsign-memory", "callsign-testkit"]);
+        assert_eq!(
+            packages(&["memory"]),
+            ["callsign", "callsign-failover", "callsign-memory", "callsign-testkit"]
+        );
         assert_eq!(
             packages(&["etcd"]),
             ["callsign", "callsign-etcd", "callsign-integration-tests", "callsign-testkit"]
@@ -101,7 +104,7 @@ mod tests {
         let UsageError(message) = Scope::parse(&["mercury"], &sample()).unwrap_err();
         assert!(
             message.contains("`mercury`")
-                && message.contains("callsign, core, etcd, examples, integration-tests"),
+                && message.contains("callsign, core, etcd, examples, failover, integration-tests"),
             "{message}"
         );
     }

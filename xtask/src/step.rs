@@ -20,8 +20,12 @@ pub(crate) enum Work {
         commands: Vec<Invocation>,
         at_least_one: bool,
     },
-    /// As tests; they start real servers, and are told where those are.
-    RealServers(Vec<Invocation>),
+    /// As tests; they start real servers, and are told where those are. Once `build` has succeeded the lanes run at the
+    /// same time, and the tests of each one after the other.
+    RealServers {
+        build: Vec<Invocation>,
+        lanes: Vec<Vec<Invocation>>,
+    },
     /// Fetches the servers that are missing.
     Servers,
     /// Each program of the examples package must end well within the time limit.
@@ -42,14 +46,14 @@ pub(crate) enum Work {
 impl Work {
     /// Whether the output says which tests ran, and on what: that is what CI's log is read for.
     pub(crate) fn prints_tests(&self) -> bool {
-        matches!(self, Self::Tests { .. } | Self::Servers | Self::RealServers(_) | Self::Examples { .. })
+        matches!(self, Self::Tests { .. } | Self::Servers | Self::RealServers { .. } | Self::Examples { .. })
     }
 
     /// Whether somebody who waits wants to see what goes on: downloads, and minutes of starting and killing servers.
     pub(crate) fn takes_its_time(&self, session: &Session) -> bool {
         match self {
             Self::Servers => servers::any_missing(&session.cache),
-            Self::RealServers(_) => true,
+            Self::RealServers { .. } => true,
             _ => false,
         }
     }

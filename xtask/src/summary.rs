@@ -13,6 +13,8 @@ pub(crate) struct Row {
     pub(crate) outcome: Outcome,
     pub(crate) counts: Counts,
     pub(crate) duration: Duration,
+    /// What the failed tests said.
+    pub(crate) failures: String,
 }
 
 /// Tests, where a step without tests counts as one.
@@ -80,6 +82,15 @@ pub(crate) fn table(rows: &[Row]) -> String {
     table
 }
 
+/// What failed tests said, step by step; nothing if none failed.
+pub(crate) fn failures(rows: &[Row]) -> String {
+    let failed = rows.iter().filter(|row| !row.failures.is_empty());
+    failed.fold(String::new(), |told, row| {
+        let failures = row.failures.trim_end();
+        told + "failed tests of " + row.name + ":\n\n" + failures + "\n\n"
+    })
+}
+
 pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
@@ -94,6 +105,7 @@ mod tests {
             outcome,
             counts: Counts { passed, failed, ignored },
             duration: Duration::from_millis(1250),
+            failures: String::new(),
         }
     }
 

@@ -151,6 +151,13 @@ pub(crate) fn sample() -> Workspace {
                 &["callsign-core", "callsign-memory"],
             ),
             package(
+                "callsign-failover",
+                "crates/failover",
+                &[],
+                &[(Lib, "callsign_failover"), (Test, "matrix")],
+                &["callsign-core", "callsign-memory"],
+            ),
+            package(
                 "callsign-integration-tests",
                 "integration-tests",
                 &[],

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::keys::Keys;
 use super::{Agent, Kind, Options, Raw};
+use crate::folder::temporary;
 use crate::{Address, Pooled};
 
 /// How long a start may take, on a machine that has a lot to do.
@@ -39,10 +40,7 @@ impl Consul {
     }
 
     fn prepare(options: Options) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("callsign-consul-")
-            .tempdir()
-            .map_err(|error| Error::unexpected("no folder for a consul").with_source(error))?;
+        let folder = temporary("consul")?;
         let count = if options.kind == Kind::Cluster { 4 } else { 1 };
         let addresses: Vec<Address> =
             std::iter::repeat_with(Address::reserve).take(count).collect::<Result<_>>()?;

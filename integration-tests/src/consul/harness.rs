@@ -90,9 +90,10 @@ impl Harness for ConsulHarness {
 
     async fn available(&self) -> Result<(), String> {
         program()?;
-        let taken = self.pool.take(&self.options).await;
-        // Asked a second time, there is one already, and this one goes back.
-        let _ = self.consul.set(taken);
+        if self.consul.get().is_none() {
+            // Nobody asks twice at the same time; if somebody did, this one would go back.
+            let _ = self.consul.set(self.pool.take(&self.options).await);
+        }
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use super::access::Logins;
 use super::keys::Keys;
 use super::raw::{self, Login};
 use super::{Member, Options};
+use crate::folder::temporary;
 use crate::pki::{Authority, Pair};
 use crate::{Address, Pooled};
 
@@ -50,10 +51,7 @@ impl Etcd {
     }
 
     fn prepare(options: Options) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("callsign-etcd-")
-            .tempdir()
-            .map_err(|error| Error::unexpected("no folder for an etcd").with_source(error))?;
+        let folder = temporary("etcd")?;
         let addresses: Vec<Address> =
             std::iter::repeat_with(Address::reserve).take(options.members).collect::<Result<_>>()?;
         let ips: Vec<_> = addresses.iter().map(Address::ip).collect();

@@ -32,6 +32,26 @@ impl EtcdHarness {
         Self { pool: pool.clone(), options: options.clone(), etcd: OnceLock::new() }
     }
 
+    /// Makes the record of `key` undecodable, past every backend.
+    ///
+    /// # Errors
+    /// What etcd says against it.
+    pub async fn spoil_at(etcd: &Etcd, key: &InstanceKey) -> Result<()> {
+        let mut client = etcd.raw().await?;
+        let put = client.put(callsign_etcd::instance_key(PREFIX, key), GARBAGE, None).await;
+        put.map(drop).map_err(|error| failed("put", &error))
+    }
+
+    /// Deletes the record of `key`, past every backend.
+    ///
+    /// # Errors
+    /// What etcd says against it.
+    pub async fn delete_at(etcd: &Etcd, key: &InstanceKey) -> Result<()> {
+        let mut client = etcd.raw().await?;
+        let delete = client.delete(callsign_etcd::instance_key(PREFIX, key), None).await;
+        delete.map(drop).map_err(|error| failed("delete", &error))
+    }
+
     fn etcd(&self) -> Result<&Lent<Etcd>> {
         match self.etcd.get() {
             Some(Ok(etcd)) => Ok(etcd),
@@ -66,9 +86,10 @@ impl Harness for EtcdHarness {
 
     async fn available(&self) -> Result<(), String> {
         self.options.version.program()?;
-        let taken = self.pool.take(&self.options).await;
-        // Asked a second time, there is one already, and this one goes back.
-        let _ = self.etcd.set(taken);
+        if self.etcd.get().is_none() {
+            // Nobody asks twice at the same time; if somebody did, this one would go back.
+            let _ = self.etcd.set(self.pool.take(&self.options).await);
+        }
         Ok(())
     }
 
@@ -89,14 +110,10 @@ impl Harness for EtcdHarness {
     }
 
     async fn garbage(&self, key: &InstanceKey) -> Result<()> {
-        let mut client = self.etcd()?.raw().await?;
-        let put = client.put(callsign_etcd::instance_key(PREFIX, key), GARBAGE, None).await;
-        put.map(drop).map_err(|error| failed("put", &error))
+        Self::spoil_at(self.etcd()?, key).await
     }
 
     async fn delete(&self, key: &InstanceKey) -> Result<()> {
-        let mut client = self.etcd()?.raw().await?;
-        let delete = client.delete(callsign_etcd::instance_key(PREFIX, key), None).await;
-        delete.map(drop).map_err(|error| failed("delete", &error))
+        Self::delete_at(self.etcd()?, key).await
     }
 }

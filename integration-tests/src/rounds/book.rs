@@ -9,8 +9,8 @@ use callsign_testkit::history::History;
 
 /// Shared by all owners. A view may ask it, as it would ask the processes themselves.
 #[derive(Debug, Clone)]
-pub(super) struct Book {
-    pub(super) history: History,
+pub(crate) struct Book {
+    pub(crate) history: History,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -33,31 +33,31 @@ struct Page {
 }
 
 /// Something that has not ended; it has when this is dropped.
-pub(super) struct UnderWay(Book, Option<InstanceId>);
+pub(crate) struct UnderWay(Book, Option<InstanceId>);
 
 impl Book {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { history: History::new(), inner: Arc::default() }
     }
 
     /// A process registers `id` from now on.
-    pub(super) fn starts(&self, id: &InstanceId) {
+    pub(crate) fn starts(&self, id: &InstanceId) {
         let mut inner = self.inner();
         inner.running.insert(id.clone());
         inner.pages.insert(id.clone(), Page::default());
     }
 
     /// Nobody answers for `id` any more.
-    pub(super) fn stops(&self, id: &InstanceId) {
+    pub(crate) fn stops(&self, id: &InstanceId) {
         self.inner().running.remove(id);
     }
 
-    pub(super) fn is_running(&self, id: &InstanceId) -> bool {
+    pub(crate) fn is_running(&self, id: &InstanceId) -> bool {
         self.inner().running.contains(id)
     }
 
     /// From now on nobody owes its presence, until the registry next proves it.
-    pub(super) fn lapses(&self, id: &InstanceId) {
+    pub(crate) fn lapses(&self, id: &InstanceId) {
         let first =
             self.inner().pages.get_mut(id).is_some_and(|page| !std::mem::replace(&mut page.lapsed, true));
         if first {
@@ -66,7 +66,7 @@ impl Book {
     }
 
     /// The registry has proven the record of `id` with this pair.
-    pub(super) fn proves(&self, id: &InstanceId, pair: Pair) {
+    pub(crate) fn proves(&self, id: &InstanceId, pair: Pair) {
         let mut inner = self.inner();
         let Some(page) = inner.pages.get_mut(id) else { return };
         page.acknowledged = Some(pair);
@@ -78,12 +78,12 @@ impl Book {
     }
 
     /// What the registry has of `id`, when it has answered the last write.
-    pub(super) fn settled(&self, id: &InstanceId) -> Option<Pair> {
+    pub(crate) fn settled(&self, id: &InstanceId) -> Option<Pair> {
         self.inner().pages.get(id).filter(|page| page.writes == 0 && !page.lapsed)?.acknowledged
     }
 
     /// A write of `id` begins.
-    pub(super) fn writes(&self, id: &InstanceId) -> UnderWay {
+    pub(crate) fn writes(&self, id: &InstanceId) -> UnderWay {
         if let Some(page) = self.inner().pages.get_mut(id) {
             page.writes += 1;
         }
@@ -91,18 +91,18 @@ impl Book {
     }
 
     /// Whether a write of `id` is under way: nobody knows on which side of what happens now it will be.
-    pub(super) fn is_written(&self, id: &InstanceId) -> bool {
+    pub(crate) fn is_written(&self, id: &InstanceId) -> bool {
         self.inner().pages.get(id).is_some_and(|page| page.writes > 0)
     }
 
     /// A change or a departure begins.
-    pub(super) fn begins(&self) -> UnderWay {
+    pub(crate) fn begins(&self) -> UnderWay {
         self.inner().under_way += 1;
         UnderWay(self.clone(), None)
     }
 
     /// How many changes and departures have not ended.
-    pub(super) fn under_way(&self) -> usize {
+    pub(crate) fn under_way(&self) -> usize {
         self.inner().under_way
     }
 

@@ -4,13 +4,14 @@
 //! every registration has to be there and every view has to agree, and when somebody dies without a word, it has to
 //! disappear. In the end the whole history is held against the rules of [`callsign_testkit::history`].
 
-mod book;
-mod ground;
+pub(crate) mod book;
+mod both;
+pub(crate) mod ground;
 mod plan;
-mod process;
-mod recorded;
+pub(crate) mod process;
+pub(crate) mod recorded;
 mod trouble;
-mod watcher;
+pub(crate) mod watcher;
 mod ways;
 mod world;
 
@@ -25,8 +26,7 @@ pub use ground::{Ground, Promises};
 use world::World;
 
 /// What a view may be behind while faults last: the longest, until it is noticed, and until another member is found.
-/// What has left and was dropped is never shown again.
-const LATE: Bounds = Bounds::both(Duration::from_secs(40)).with_returns(Duration::ZERO);
+const LATE: Bounds = Bounds::both(Duration::from_secs(40));
 /// What is shown is written down by tasks, which get their turn.
 const WRITTEN_DOWN: Duration = Duration::from_millis(200);
 
@@ -83,6 +83,7 @@ pub async fn run(
     seed: u64,
     tell: impl Fn(&Outcome) + Send + Sync,
 ) -> Result<Report> {
+    let late = LATE.with_returns(ground.promises().returns);
     let plan = plan::plan(seed, ground.0.shape(), rounds);
     let mut world = World::begin(ground).await?;
     let mut outcomes = Vec::with_capacity(rounds);
@@ -95,7 +96,7 @@ pub async fn run(
     sleep(WRITTEN_DOWN).await;
     let history = &world.book.history;
     let complaints = outcomes.iter().filter(|outcome| outcome.complaint.is_some()).map(ToString::to_string);
-    let broken = history.violations(&LATE).into_iter().map(|violation| violation.to_string());
+    let broken = history.violations(&late).into_iter().map(|violation| violation.to_string());
     let violations = complaints.chain(broken).collect();
     Ok(Report { outcomes, summary: history.summary(), violations })
 }

@@ -30,8 +30,8 @@ pub(super) enum Side {
 pub(super) enum Fault {
     Kill(Vec<usize>),
     Freeze(Vec<usize>),
-    /// All members are killed and their data is deleted.
-    Wipe,
+    /// All members of one registry, or of all, are killed and their data is deleted.
+    Wipe(Vec<usize>),
     /// The member is cut off from the other ones, and its clients reach it.
     Isolate(usize),
     /// The ways of some clients to some of the doors.
@@ -40,6 +40,18 @@ pub(super) enum Fault {
         doors: Vec<usize>,
         mode: Mode,
     },
+}
+
+impl Fault {
+    /// Whether no lease has to end by it, on a registry of so many members: as soon as somebody counts the time of a lease
+    /// somebody can be reached who extends it.
+    pub(super) fn spares_leases(&self, members: usize) -> bool {
+        match self {
+            Self::Kill(_) | Self::Way { side: Side::Views, .. } => true,
+            Self::Freeze(frozen) => frozen.len() * 2 < members,
+            Self::Wipe(_) | Self::Isolate(_) | Self::Way { .. } => false,
+        }
+    }
 }
 
 /// What an owner does.
@@ -136,7 +148,7 @@ impl Dice {
         match kind {
             Kind::Kill => Fault::Kill(self.some(self.shape.members)),
             Kind::Freeze => Fault::Freeze(self.some(self.shape.members)),
-            Kind::Wipe => Fault::Wipe,
+            Kind::Wipe => Fault::Wipe(self.registry()),
             Kind::Partition if self.shape.isolates && self.rng.bool() => {
                 Fault::Isolate(self.rng.usize(..self.shape.members))
             }
@@ -152,9 +164,17 @@ impl Dice {
     }
 
     fn way(&mut self, modes: &[Mode]) -> Fault {
-        let side = [Side::Owners, Side::Views, Side::Everybody][self.rng.usize(..3)];
+        let sides = [Side::Everybody, Side::Owners, Side::Views];
+        let side = sides[self.rng.usize(..if self.shape.one_sided { 3 } else { 1 })];
         let doors = self.some(self.shape.doors);
         Fault::Way { side, doors, mode: modes[self.rng.usize(..modes.len())] }
+    }
+
+    /// The members of one registry, or of all.
+    fn registry(&mut self) -> Vec<usize> {
+        let Shape { members, preferred, .. } = self.shape;
+        let registries = [0..members, 0..preferred, preferred..members];
+        registries[self.rng.usize(..if preferred < members { 3 } else { 1 })].clone().collect()
     }
 
     /// One of so many, most of them, or all.
@@ -192,8 +212,9 @@ impl fmt::Display for Round {
 mod tests {
     use super::*;
 
-    const THREE: Shape = Shape { members: 3, doors: 3, isolates: true };
-    const ONE_DOOR: Shape = Shape { members: 4, doors: 1, isolates: false };
+    const THREE: Shape = Shape { isolates: true, ..Shape::of(3, 3) };
+    const ONE_DOOR: Shape = Shape::of(4, 1);
+    const TWO: Shape = Shape { preferred: 1, one_sided: false, ..Shape::of(4, 4) };
 
     #[test]
     fn a_seed_is_a_plan() {
@@ -204,14 +225,26 @@ mod tests {
 
     #[test]
     fn five_rounds_have_every_kind_of_fault() {
-        for (seed, shape) in (0..200).map(|seed| (seed, if seed % 2 == 0 { THREE } else { ONE_DOOR })) {
+        let shapes = [THREE, ONE_DOOR, TWO];
+        for (seed, shape) in (0..201).zip(shapes.into_iter().cycle()) {
             let rounds = plan(seed, shape, 5);
             let count = |has: fn(&Fault) -> bool| rounds.iter().filter(|round| has(&round.fault)).count();
             assert_eq!(count(|fault| matches!(fault, Fault::Kill(_))), 1);
             assert_eq!(count(|fault| matches!(fault, Fault::Freeze(_))), 1);
-            assert_eq!(count(|fault| *fault == Fault::Wipe), 1);
+            assert_eq!(count(|fault| matches!(fault, Fault::Wipe(_))), 1);
             assert_eq!(count(|fault| matches!(fault, Fault::Isolate(_) | Fault::Way { .. })), 2);
         }
+    }
+
+    #[test]
+    fn one_of_two_registries_is_wiped_or_both_are_and_everybody_has_the_same_ways_to_them() {
+        let faults: Vec<_> = plan(7, TWO, 200).into_iter().map(|round| round.fault).collect();
+        let has = |fault: &Fault| faults.contains(fault);
+        for registry in [vec![0], vec![1, 2, 3], vec![0, 1, 2, 3]] {
+            assert!(has(&Fault::Wipe(registry)));
+        }
+        let one_sided = |fault: &&Fault| matches!(fault, Fault::Way { side, .. } if *side != Side::Everybody);
+        assert_eq!(faults.iter().find(one_sided), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A process that registers instances, over a connection of its own, and ends in one way or another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,18 +18,19 @@ const LEAVES_WITHIN: Duration = Duration::from_secs(3);
 
 /// How somebody leaves.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Leave {
+pub(crate) enum Leave {
     Drain(Duration),
     Deregister,
 }
 
 /// A running process.
-pub(super) struct Process {
-    backend: Arc<dyn Backend>,
+pub(crate) struct Process {
     client: Client,
     dead: Arc<AtomicBool>,
     book: Book,
     owned: BTreeMap<InstanceId, Owned>,
+    /// Who has begun to leave, and may have ended since.
+    leaving: BTreeSet<InstanceId>,
 }
 
 struct Owned {
@@ -38,35 +39,42 @@ struct Owned {
 }
 
 impl Process {
-    pub(super) fn start(backend: Arc<dyn Backend>, ttl: Ttl, book: &Book) -> Result<Self> {
+    pub(crate) fn start(backend: Arc<dyn Backend>, ttl: Ttl, book: &Book) -> Result<Self> {
         let dead = Arc::<AtomicBool>::default();
-        let recorded = Recorded { inner: backend.clone(), book: book.clone(), dead: dead.clone() };
+        let recorded = Recorded { inner: backend, book: book.clone(), dead: dead.clone() };
         let client = Client::builder(Arc::new(recorded)).ttl(ttl).build()?;
-        Ok(Self { backend, client, dead, book: book.clone(), owned: BTreeMap::new() })
+        Ok(Self { client, dead, book: book.clone(), owned: BTreeMap::new(), leaving: BTreeSet::new() })
     }
 
-    pub(super) fn owns(&self, id: &InstanceId) -> bool {
+    pub(crate) fn owns(&self, id: &InstanceId) -> bool {
         self.owned.contains_key(id)
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.owned.len()
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = &InstanceId> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &InstanceId> {
         self.owned.keys()
     }
 
     /// Registers `id`, and does not wait for it.
-    pub(super) async fn register(
+    pub(crate) async fn register(
         &mut self,
         service: &ServiceKey,
         id: &InstanceId,
         weight: u16,
     ) -> Result<()> {
         self.book.starts(id);
+        // Each where nobody else is: some registries know an instance by that.
+        let number: u8 = id
+            .as_str()
+            .bytes()
+            .filter(u8::is_ascii_digit)
+            .fold(0, |all, digit| all.wrapping_mul(10).wrapping_add(digit - b'0'));
+        let endpoint = format!("http://127.0.0.{}:1", number.wrapping_add(1));
         let instance =
-            Instance::builder(service).id(id).endpoint("http://127.0.0.1:1").weight(weight).build()?;
+            Instance::builder(service).id(id).endpoint(endpoint.as_str()).weight(weight).build()?;
         let options = RegisterOptions::new().with_wait(Duration::ZERO);
         let registration = Arc::new(self.client.register(instance, options).await?);
         let watcher = note_lapses(registration.states(), id.clone(), self.book.clone());
@@ -76,7 +84,7 @@ impl Process {
     }
 
     /// Changes `id`, and does not wait for it.
-    pub(super) fn update(&self, id: &InstanceId, weight: u16) -> Result<()> {
+    pub(crate) fn update(&self, id: &InstanceId, weight: u16) -> Result<()> {
         let Some(owned) = self.owned.get(id) else { return Ok(()) };
         let (registration, under_way) = (owned.registration.clone(), self.book.begins());
         Spawner::current()?.detach(async move {
@@ -88,10 +96,11 @@ impl Process {
     }
 
     /// Leaves with goodbye, and does not wait for it.
-    pub(super) fn leave(&mut self, id: &InstanceId, how: Leave) -> Result<()> {
+    pub(crate) fn leave(&mut self, id: &InstanceId, how: Leave) -> Result<()> {
         let Some(owned) = self.owned.remove(id) else { return Ok(()) };
         // Renewals end with this.
         self.book.lapses(id);
+        self.leaving.insert(id.clone());
         let (id, book, under_way) = (id.clone(), self.book.clone(), self.book.begins());
         Spawner::current()?.detach(async move {
             let departure = match how {
@@ -105,7 +114,7 @@ impl Process {
     }
 
     /// Drops the handle of `id`, unless a write is under way: it would be recorded as if it came after.
-    pub(super) fn let_go(&mut self, id: &InstanceId) {
+    pub(crate) fn let_go(&mut self, id: &InstanceId) {
         if self.book.is_written(id) {
             return;
         }
@@ -117,18 +126,20 @@ impl Process {
     }
 
     /// Ends without a word: nothing is written any more, and its connection breaks.
-    pub(super) async fn crash(self) -> Result<()> {
+    pub(crate) fn crash(self) {
         self.dead.store(true, Ordering::SeqCst);
-        self.backend.close().await?;
         for id in self.owned.keys() {
             self.book.stops(id);
             self.book.lapses(id);
         }
-        Ok(())
+        // The notice of who leaves was a write, too, and there will be no deletion.
+        for id in self.leaving.iter().filter(|id| self.book.is_running(id)) {
+            self.book.lapses(id);
+        }
     }
 
     /// What the registry is to have of this process; the first that is not settled instead.
-    pub(super) fn settled(&self) -> Result<Vec<(InstanceId, Pair)>, String> {
+    pub(crate) fn settled(&self) -> Result<Vec<(InstanceId, Pair)>, String> {
         let settled = |(id, owned): (&InstanceId, &Owned)| {
             let state = owned.registration.state();
             let pair = self.book.settled(id).filter(|_| state.is_registered());

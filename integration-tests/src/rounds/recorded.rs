@@ -12,11 +12,11 @@ use super::book::Book;
 
 /// A backend whose writes are recorded.
 #[derive(Debug)]
-pub(super) struct Recorded {
-    pub(super) inner: Arc<dyn Backend>,
-    pub(super) book: Book,
+pub(crate) struct Recorded {
+    pub(crate) inner: Arc<dyn Backend>,
+    pub(crate) book: Book,
     /// Whether the process is dead: what is left of its tasks here does not write any more.
-    pub(super) dead: Arc<AtomicBool>,
+    pub(crate) dead: Arc<AtomicBool>,
 }
 
 impl Recorded {

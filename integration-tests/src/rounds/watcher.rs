@@ -11,32 +11,41 @@ use futures::StreamExt;
 
 use super::book::Book;
 
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     name: String,
     view: ServiceView,
     _recorder: Task,
 }
 
 impl Watcher {
-    pub(super) fn start(
+    pub(crate) fn start(
         name: String,
         backend: Arc<dyn Backend>,
         service: &ServiceKey,
         book: &Book,
     ) -> Result<Self> {
         let client = Client::builder(backend).prober(book.clone()).build()?;
+        Self::of(name, &client, service, book)
+    }
+
+    /// What `client` is shown.
+    pub(crate) fn of(name: String, client: &Client, service: &ServiceKey, book: &Book) -> Result<Self> {
         let view = client.service(service);
         let recorder = Spawner::current()?.spawn(record(view.clone(), book.history.clone(), name.clone()));
         Ok(Self { name, view, _recorder: recorder })
     }
 
-    pub(super) fn shows_any_of(&self, ids: &[InstanceId]) -> bool {
+    pub(crate) fn view(&self) -> &ServiceView {
+        &self.view
+    }
+
+    pub(crate) fn shows_any_of(&self, ids: &[InstanceId]) -> bool {
         let snapshot = self.view.snapshot();
         shown(&snapshot).any(|(id, _)| ids.contains(&id))
     }
 
     /// Whether it is live and shows exactly `expected`; what is wrong with it instead.
-    pub(super) fn agrees(&self, expected: &BTreeMap<InstanceId, Pair>) -> Result<(), String> {
+    pub(crate) fn agrees(&self, expected: &BTreeMap<InstanceId, Pair>) -> Result<(), String> {
         let snapshot = self.view.snapshot();
         let wrong = if !snapshot.freshness.is_live() {
             let cause = snapshot.freshness.cause().map(ToString::to_string).unwrap_or_default();

@@ -30,6 +30,8 @@ pub(super) struct World {
     service: ServiceKey,
     pub(super) book: Book,
     processes: Vec<Option<Process>>,
+    /// How many processes were started in this round.
+    begun: usize,
     watchers: Vec<Watcher>,
 }
 
@@ -44,6 +46,7 @@ impl World {
             service: ServiceKey::new("orders")?,
             book: Book::new(),
             processes: (0..PROCESSES).map(|_| None).collect(),
+            begun: 0,
             watchers: Vec::new(),
         };
         for number in 0..VIEWS {
@@ -61,6 +64,8 @@ impl World {
     /// Something happens, and is over; all is well again; somebody dies, and is gone.
     pub(super) async fn live_through(&mut self, round: &Round) -> Result<Outcome> {
         let mut outcome = Outcome { what: round.to_string(), settled: None, gone: None, complaint: None };
+        let leases = self.ground.0.leases().await?;
+        self.begun = 0;
         for act in &round.before {
             self.act(*act).await?;
         }
@@ -79,7 +84,16 @@ impl World {
                 return Ok(outcome);
             }
         }
-        match self.die(round.victim).await? {
+        if round.fault.spares_leases(self.ground.0.shape().members)
+            && let (Some(before), Some(after)) = (leases, self.ground.0.leases().await?)
+        {
+            let needless = after.difference(&before).count().saturating_sub(self.begun);
+            if needless > 0 {
+                outcome.complaint = Some(format!("{needless} leases were begun without need"));
+                return Ok(outcome);
+            }
+        }
+        match self.die(round.victim).await {
             Ok(after) => outcome.gone = after,
             Err(complaint) => outcome.complaint = Some(complaint),
         }
@@ -92,7 +106,10 @@ impl World {
             Act::Touch { id, weight } => self.touch(id, weight).await,
             Act::Crash { process } => {
                 let lost = self.processes[process].as_ref().map_or(0, Process::count);
-                if live - lost < AT_LEAST { Ok(()) } else { self.crash(process).await.map(drop) }
+                if live - lost >= AT_LEAST {
+                    self.crash(process);
+                }
+                Ok(())
             }
             _ if live <= AT_LEAST => Ok(()),
             Act::Drain { id, notice } => self.leave(id, Leave::Drain(notice)),
@@ -113,6 +130,7 @@ impl World {
             Some(process) => process,
             none => {
                 let backend = self.ground.0.client(&self.ways.for_owners())?;
+                self.begun += 1;
                 none.insert(Process::start(backend, Ttl::new(self.promises.ttl)?, &self.book)?)
             }
         };
@@ -134,11 +152,11 @@ impl World {
     }
 
     /// What it had registered.
-    async fn crash(&mut self, process: usize) -> Result<Vec<InstanceId>> {
-        let Some(process) = self.processes[process].take() else { return Ok(Vec::new()) };
+    fn crash(&mut self, process: usize) -> Vec<InstanceId> {
+        let Some(process) = self.processes[process].take() else { return Vec::new() };
         let ids = process.ids().cloned().collect();
-        process.crash().await?;
-        Ok(ids)
+        process.crash();
+        ids
     }
 
     /// Waits until every registration is as it is wanted, and every view shows exactly that. How long it took, or what
@@ -170,24 +188,24 @@ impl World {
     }
 
     /// A process crashes. How long its instances were shown, if it had any; or that they still are.
-    async fn die(&mut self, process: usize) -> Result<Result<Option<Duration>, String>> {
-        let ids = self.crash(process).await?;
+    async fn die(&mut self, process: usize) -> Result<Option<Duration>, String> {
+        let ids = self.crash(process);
         if ids.is_empty() {
-            return Ok(Ok(None));
+            return Ok(None);
         }
         let begin = Instant::now();
         while self.watchers.iter().any(|watcher| watcher.shows_any_of(&ids)) {
             if begin.elapsed() > self.promises.gone + PATIENCE {
-                return Ok(Err(format!("a ghost is shown for {:.1?}", begin.elapsed())));
+                return Err(format!("a ghost is shown for {:.1?}", begin.elapsed()));
             }
             sleep(POLL).await;
         }
         let gone = begin.elapsed();
-        Ok(if gone <= self.promises.gone {
+        if gone <= self.promises.gone {
             Ok(Some(gone))
         } else {
             Err(format!("a ghost was shown for {gone:.1?}"))
-        })
+        }
     }
 }
 

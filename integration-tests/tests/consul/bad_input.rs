@@ -1,7 +1,7 @@
 //! What a person may have got wrong: each refusal says what to change.
 
 use callsign_consul::ConsulConfig;
-use callsign_core::{Discovery, ErrorKind, Read};
+use callsign_core::{Discovery, ErrorKind, Read, ServiceKey};
 use callsign_integration_tests::Pool;
 use callsign_integration_tests::consul::{Consul, Kind, Options};
 use callsign_testkit::suite::{CaseResult, Stop};
@@ -10,22 +10,25 @@ use crate::ensure;
 use crate::stage::{ROOT, Stage, backend};
 
 pub(crate) async fn wrong_settings_are_named(pool: Pool<Consul>) -> CaseResult {
-    let open = Stage::take(&pool, Options::new(Kind::Dev)).await?;
-    let closed = Stage::take(&pool, Options::new(Kind::Dev).with_acls(ROOT)).await?;
-    let service = open.service("orders")?;
-    let address = open.config()?;
+    let stage = Stage::take(&pool, Options::new(Kind::Dev)).await?;
+    let (service, address) = (stage.service("orders")?, stage.config()?);
     backend(&address.clone().with_datacenter("dc1"))?.list(&service, Read::Quorum).await?;
-    for (config, kind, words) in [
-        (address.clone().with_datacenter("dc9"), ErrorKind::ConfigInvalid, "check `datacenter`"),
-        (address.clone().with_enterprise(None), ErrorKind::ConfigInvalid, "set `tenancy = \"prefix\"`"),
-        (closed.config()?.with_token("nonsense"), ErrorKind::Unauthorized, "check `token` or `token_file`"),
-    ] {
-        let Err(error) = backend(&config)?.list(&service, Read::Quorum).await else {
-            return Err(Stop::failed(format!("nothing is said of {words}")));
-        };
-        ensure!(error.kind() == kind && error.to_string().ends_with(words), "another error: {error}");
-        ensure!(!format!("{error:?}").contains("nonsense"), "a token is shown: {error:?}");
-    }
+    let elsewhere = address.clone().with_datacenter("dc9");
+    is_named(&elsewhere, &service, ErrorKind::ConfigInvalid, "check `datacenter`").await?;
+    let larger = address.with_enterprise(None);
+    is_named(&larger, &service, ErrorKind::ConfigInvalid, "set `tenancy = \"prefix\"`").await?;
+    drop(stage);
+    let stage = Stage::take(&pool, Options::new(Kind::Dev).with_acls(ROOT)).await?;
+    let stranger = stage.config()?.with_token("nonsense");
+    is_named(&stranger, &service, ErrorKind::Unauthorized, "check `token` or `token_file`").await
+}
+
+async fn is_named(config: &ConsulConfig, service: &ServiceKey, kind: ErrorKind, words: &str) -> CaseResult {
+    let Err(error) = backend(config)?.list(service, Read::Quorum).await else {
+        return Err(Stop::failed(format!("nothing is said of {words}")));
+    };
+    ensure!(error.kind() == kind && error.to_string().ends_with(words), "another error: {error}");
+    ensure!(!format!("{error:?}").contains("nonsense"), "a token is shown: {error:?}");
     Ok(())
 }
 

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         suites(cases::single(subject("consul", Options::new(Kind::Single)), &pool)),
         suites(cases::cluster(subject("consul-cluster", Options::new(Kind::Cluster)), &pool)),
         suites(subject("consul-dev", Options::new(Kind::Dev))),
-        suites(subject("consul-tls", Options::new(Kind::Single).with_tls())),
+        subject("consul-tls", Options::new(Kind::Single).with_tls()).passes(&BACKEND),
         suites(subject("consul-acl", Options::new(Kind::Single).with_acls(stage::ROOT))),
     ];
     run_with_threads(THREADS, subjects)

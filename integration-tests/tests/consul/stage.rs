@@ -47,6 +47,13 @@ impl Stage {
         Ok(Self { consul: pool.take(&options).await?, namespace })
     }
 
+    /// As [`take`](Self::take), while no other case runs: for what keeps the whole machine busy.
+    pub(crate) async fn take_alone(pool: &Pool<Consul>, options: Options) -> CaseResult<Self> {
+        program().map_err(Stop::Missing)?;
+        let namespace = Namespace::new(format!("test-{}", InstanceId::random()))?;
+        Ok(Self { consul: pool.take_alone(&options).await?, namespace })
+    }
+
     pub(crate) fn consul(&self) -> &Arc<Consul> {
         &self.consul
     }

@@ -162,20 +162,22 @@ pub(crate) async fn more_watches_than_connections_over_tls_starve_no_renewal(
 }
 
 async fn many_watches(pool: Pool<Consul>, options: Options) -> CaseResult {
+    /// An agent gives one client 200 connections, and each watch takes one.
     const WATCHED: usize = 300;
-    let stage = Stage::take(&pool, options).await?;
+    let stage = Stage::take_alone(&pool, options).await?;
     let client = stage.client()?;
     let services: Vec<ServiceKey> =
         (0..WATCHED).map(|n| stage.service(&format!("orders-{n}"))).collect::<CaseResult<_>>()?;
     let views: Vec<_> = services.iter().map(|service| client.service(service.clone())).collect();
-    let owners =
-        services.iter().take(20).map(|service| stage.owner(&client, service, "one", Duration::from_secs(6)));
-    let owners = try_join_all(owners).await?;
     let live =
         |view| shows(view, Duration::from_secs(30), "a first answer", |shown| shown.freshness.is_live());
     for shown in join_all(views.iter().map(live)).await {
         shown?;
     }
+    // Now that all watches hold a connection: before that, hundreds of handshakes are in everybody's way.
+    let owners =
+        services.iter().take(20).map(|service| stage.owner(&client, service, "one", Duration::from_secs(6)));
+    let owners = try_join_all(owners).await?;
     let until = Instant::now() + Duration::from_secs(25);
     while Instant::now() < until {
         for owner in &owners {

@@ -47,6 +47,8 @@ pub(crate) fn single(subject: Subject, setup: &Setup) -> Subject {
             "A connection that loses what the server says is noticed within 9 s.";
         network::questions_that_are_lost_are_noticed_within_9_s,
             "A connection that loses what the client says is noticed within 9 s.";
+        network::calls_fail_at_once_while_a_connection_that_breaks_again_and_again_rests,
+            "A connection that breaks soon after it was made is not tried at once, and no call waits for it meanwhile.";
         limits::full_database_keeps_who_is_registered_and_says_what_to_do,
             "A full database keeps who is registered, tells who comes late what an operator has to do, and takes them then.";
         limits::record_over_the_limit_is_refused_before_anything_is_sent,

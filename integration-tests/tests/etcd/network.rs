@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use callsign_client::Snapshot;
-use callsign_core::{Discovery, Read, WatchEvent};
+use callsign_core::{Backend, Discovery, EventKind, Read, WatchEvent};
 use callsign_integration_tests::etcd::{Etcd, Options};
 use callsign_integration_tests::proxy::{Direction, Mode, Proxy};
 use callsign_testkit::suite::client::observe::{
     always, is_exactly, is_live, is_registered, is_routable, is_stale, shows,
 };
 use callsign_testkit::suite::{CaseResult, Stop, chain};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::ensure;
@@ -102,6 +102,33 @@ pub(crate) async fn member_that_does_not_hear_is_left(setup: Setup) -> CaseResul
 
 pub(crate) async fn member_that_refuses_is_left_within_1_s(setup: Setup) -> CaseResult {
     is_left(&setup, Mode::Refuse, Duration::from_secs(1)).await
+}
+
+pub(crate) async fn calls_fail_at_once_while_a_connection_that_breaks_again_and_again_rests(
+    setup: Setup,
+) -> CaseResult {
+    const AT_ONCE: Duration = Duration::from_secs(1);
+    let stage = setup.with(Options::with_client_proxies).stage().await?;
+    let service = stage.service("orders")?;
+    let backend = stage.backend()?;
+    let proxy = proxy(stage.etcd(), 0)?;
+    let mut events = backend.events();
+    backend.list(&service, Read::Quorum).await?;
+    for _ in 0..6 {
+        proxy.set(Mode::Refuse).await;
+        for _ in 0..5 {
+            let begun = Instant::now();
+            let answer = backend.list(&service, Read::Quorum).await;
+            let took = begun.elapsed();
+            ensure!(answer.is_err() && took < AT_ONCE, "after {took:?} the answer is {answer:?}");
+        }
+        while events.next().now_or_never().is_some() {}
+        proxy.set(Mode::Pass).await;
+        let ready =
+            async { while events.next().await.is_some_and(|event| event.kind != EventKind::Ready) {} };
+        ensure!(timeout(RECOVERY, ready).await.is_ok(), "it does not connect again");
+    }
+    Ok(())
 }
 
 pub(crate) async fn idle_store_is_followed_over_one_connection(setup: Setup) -> CaseResult {

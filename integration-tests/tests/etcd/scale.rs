@@ -17,7 +17,7 @@ use crate::stage::{CALL, SOON, instance, options, record};
 pub(crate) async fn hundred_thousand_records_are_listed_and_followed(setup: Setup) -> CaseResult {
     const COUNT: usize = 100_000;
     const BOUND: Duration = Duration::from_secs(25);
-    let stage = setup.stage().await?;
+    let stage = setup.stage_alone().await?;
     let service = stage.service("orders")?;
     let backend = stage.backend()?;
     let one = record(&service, "id-000000", 1, Duration::from_secs(3000))?;
@@ -72,7 +72,7 @@ pub(crate) async fn ten_thousand_registrations_of_one_process_are_made_and_kept(
     /// Ten times the target: the build is not optimized, and others use the machine.
     const BOUND: Duration = Duration::from_secs(15);
     let ttl = Duration::from_secs(15);
-    let stage = setup.stage().await?;
+    let stage = setup.stage_alone().await?;
     let service = stage.service("orders")?;
     let client = stage.client()?;
     let mut events = client.events();

@@ -41,6 +41,12 @@ impl Setup {
         Ok(Stage::new(self.pool.take(&self.options).await?))
     }
 
+    /// As [`stage`](Self::stage), while no other case runs: for what is measured.
+    pub(crate) async fn stage_alone(&self) -> CaseResult<Stage> {
+        self.installed()?;
+        Ok(Stage::new(self.pool.take_alone(&self.options).await?))
+    }
+
     /// Ends the case as ignored where this version is not installed.
     pub(crate) fn installed(&self) -> CaseResult {
         self.version().program().map(drop).map_err(Stop::Missing)

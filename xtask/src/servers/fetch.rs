@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::apt::{Suite, System};
+use super::links;
 use super::place::{self, PACKAGES};
-use super::table::Server;
+use super::table::{Server, Source};
 use crate::process::Invocation;
 use crate::transcript::Transcript;
 
@@ -84,50 +85,99 @@ impl Workshop {
         if missing.is_empty() {
             return Vec::new();
         }
-        let system = System::ask();
-        let mut suites = BTreeMap::new();
+        let mut mirror = Mirror { system: None, suites: BTreeMap::new() };
         let mut failures = Vec::new();
         for server in missing {
-            let suite = suites.entry(server.suite).or_insert_with(|| {
-                let system = system.as_ref().map_err(|error| format!("{error:#}"))?;
-                transcript.say(&format!("reading the index of Debian's {}", server.suite));
-                Suite::read(server.suite, system, &self.folder.join(server.suite), transcript)
-                    .map_err(|error| format!("{error:#}"))
-            });
-            let put = match suite {
-                Ok(suite) => self.put(server, suite, cache, transcript).map_err(|error| format!("{error:#}")),
-                Err(cause) => Err(cause.clone()),
+            let made = match server.source {
+                Source::Debian { suite, packages } => mirror
+                    .suite(suite, &self.folder, transcript)
+                    .and_then(|suite| self.unpack(server, packages, suite, transcript)),
+                Source::Crate { name, version } => self.build(server, name, version, transcript),
             };
-            failures.extend(put.err().map(|cause| Failure { server, cause }));
+            let put = made.and_then(|root| put(server, &root, cache, transcript));
+            failures.extend(put.err().map(|error| Failure { server, cause: format!("{error:#}") }));
         }
         failures
     }
 
-    fn put(&self, server: &Server, suite: &Suite, cache: &Path, transcript: &mut Transcript) -> Result<()> {
-        let place = place::folder(server, cache);
-        transcript.say(&format!("downloading {}: {}", server.name, server.packages.join(", ")));
+    /// The files of `packages`, in a folder of their own.
+    fn unpack(
+        &self,
+        server: &Server,
+        names: &[&str],
+        suite: &Suite,
+        transcript: &mut Transcript,
+    ) -> Result<PathBuf> {
+        transcript.say(&format!("downloading {}: {}", server.name, names.join(", ")));
         let packages = self.folder.join(format!("{}.packages", server.name));
         let root = self.folder.join(server.name);
         for folder in [&packages, &root] {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
-        suite.download(server.packages, &packages, transcript)?;
+        suite.download(names, &packages, transcript)?;
         let mut versions = Vec::new();
-        for package in server.packages {
+        for package in names {
             let (file, version) = downloaded(package, &packages)?;
             let unpack = Invocation::new("dpkg").with_arguments(["-x"]).with_arguments([&file, &root]);
             ensure!(transcript.run(&unpack)?.success(), "{} cannot be unpacked", file.display());
             versions.push(format!("{package} {version}\n"));
         }
+        links::stay_inside(&root)?;
         fs::write(root.join(PACKAGES), versions.concat()).context("cannot write down the versions")?;
-        let version = ask_version(server, &root)?;
-        // What an older run has left of a server without its program.
-        clear(&place)?;
-        fs::rename(&root, &place)
-            .with_context(|| format!("cannot move {} to {}", root.display(), place.display()))?;
-        transcript.say(&format!("{} is there: {version}", server.name));
-        Ok(())
+        Ok(root)
+    }
+
+    /// The programs of a crate, in a folder of their own. What cargo leaves behind goes with the workshop.
+    fn build(
+        &self,
+        server: &Server,
+        name: &str,
+        version: &str,
+        transcript: &mut Transcript,
+    ) -> Result<PathBuf> {
+        transcript.say(&format!("building {}: this takes about six minutes, once", server.name));
+        let root = self.folder.join(server.name);
+        let install =
+            Invocation::cargo(["install", name, "--version", version, "--locked", "--debug", "--root"])
+                .with_arguments([&root])
+                .with_variable("CARGO_TARGET_DIR", self.folder.join(format!("{}.target", server.name)))
+                .with_variable("CARGO_PROFILE_DEV_DEBUG", "0")
+                .with_variable("CARGO_PROFILE_DEV_STRIP", "symbols");
+        ensure!(transcript.run(&install)?.success(), "{name} {version} cannot be built");
+        fs::write(root.join(PACKAGES), format!("{name} {version}\n"))
+            .context("cannot write down the version")?;
+        Ok(root)
+    }
+}
+
+/// Moves a whole server to its place, once it runs: half of one is never there.
+fn put(server: &Server, root: &Path, cache: &Path, transcript: &mut Transcript) -> Result<()> {
+    let place = place::folder(server, cache);
+    let version = ask_version(server, root)?;
+    // What an older run has left of a server without its program.
+    clear(&place)?;
+    fs::rename(root, &place)
+        .with_context(|| format!("cannot move {} to {}", root.display(), place.display()))?;
+    transcript.say(&format!("{} is there: {version}", server.name));
+    Ok(())
+}
+
+/// Debian's indices, each read once, and only if it is needed.
+struct Mirror {
+    system: Option<Result<System, String>>,
+    suites: BTreeMap<&'static str, Result<Suite, String>>,
+}
+
+impl Mirror {
+    fn suite(&mut self, name: &'static str, folder: &Path, transcript: &mut Transcript) -> Result<&Suite> {
+        let system = self.system.get_or_insert_with(|| System::ask().map_err(|error| format!("{error:#}")));
+        let suite = self.suites.entry(name).or_insert_with(|| {
+            let system = system.as_ref().map_err(Clone::clone)?;
+            transcript.say(&format!("reading the index of Debian's {name}"));
+            Suite::read(name, system, &folder.join(name), transcript).map_err(|error| format!("{error:#}"))
+        });
+        suite.as_ref().map_err(|cause| anyhow::anyhow!("{cause}"))
     }
 }
 
@@ -165,7 +215,7 @@ fn downloaded(package: &str, folder: &Path) -> Result<(PathBuf, String)> {
 /// The first line that the program says about its version: one that was built for a newer system says nothing of it.
 fn ask_version(server: &Server, root: &Path) -> Result<String> {
     let program = root.join(server.program);
-    ensure!(program.is_file(), "{} holds no {}", server.packages.join(", "), server.program);
+    ensure!(program.is_file(), "{} holds no {}", server.name, server.program);
     if server.version.is_empty() {
         return Ok(server.program.to_owned());
     }

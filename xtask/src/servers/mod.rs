@@ -1,11 +1,13 @@
 //! The registry servers that tests start, without root and without Docker.
 //!
 //! Which ones there are is a table ([`table`]). Each is looked for in the variable that names it and in the cache folder
-//! ([`place`]); what is missing comes from Debian's packages ([`fetch`]), by an apt of our own ([`apt`]).
+//! ([`place`]); what is missing comes from Debian's packages, by an apt of our own ([`apt`]), or is built by cargo
+//! ([`fetch`]).
 
 mod apt;
 mod fetch;
 mod lines;
+mod links;
 mod place;
 mod table;
 
@@ -100,7 +102,7 @@ fn list(cache: &Path) -> String {
         let (version, program) = match place::find(server, cache) {
             Ok(Place::Given(program)) => ("given".to_owned(), program.display().to_string()),
             Ok(Place::Fetched { program, version }) => (version, program.display().to_string()),
-            Ok(Place::Missing) => ("missing".to_owned(), format!("from Debian {}", server.suite)),
+            Ok(Place::Missing) => ("missing".to_owned(), server.source.shown()),
             Err(misled) => ("wrong".to_owned(), misled),
         };
         [server.name.to_owned(), version, server.variable(), program]

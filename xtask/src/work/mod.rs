@@ -25,7 +25,7 @@ fn attempt(work: &Work, session: &Session, workspace: &Workspace, echo: bool) ->
     match work {
         Work::Commands(commands) => commands::run(commands, echo),
         Work::Tests { commands, at_least_one } => commands::test(commands, *at_least_one, echo),
-        Work::RealServers(commands) => real_servers::test(commands, session, echo),
+        Work::RealServers { build, lanes } => real_servers::test(build, lanes, session, echo),
         Work::Servers => Ok(servers::provide(session, echo)),
         Work::Examples { programs } => examples::run(programs, echo),
         Work::Drift => drift::report(workspace, echo),
