@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::measure::Measured;
-use crate::{consul, disk, etcd, faults, memory, pick, reads, view};
+use crate::{consul, disk, etcd, failover, faults, memory, nacos, pick, reads, view, zookeeper};
 
 /// Measures that are taken together.
 #[derive(Debug)]
@@ -55,6 +55,43 @@ pub(crate) const GROUPS: &[Group] = &[
         names: &["faults.consul_violations", "faults.consul_settled", "faults.consul_gone"],
         run: faults::on_consul,
     },
+    Group {
+        names: &["faults.zookeeper_violations", "faults.zookeeper_settled", "faults.zookeeper_gone"],
+        run: faults::on_zookeeper,
+    },
+    Group {
+        names: &["faults.nacos_violations", "faults.nacos_settled", "faults.nacos_gone"],
+        run: faults::on_nacos,
+    },
+    Group {
+        names: &["faults.both_violations", "faults.both_settled", "faults.both_gone"],
+        run: faults::on_both,
+    },
+    Group { names: &["nacos.register"], run: nacos::arrival::register },
+    Group {
+        names: &["nacos.register_to_seen", "nacos.register_to_seen_rnacos"],
+        run: nacos::arrival::register_to_seen,
+    },
+    Group { names: &["nacos.back_after_outage"], run: nacos::outages::back_after_outage },
+    Group { names: &["nacos.replay"], run: nacos::outages::replay },
+    Group {
+        names: &["faults.pairs_violated", "faults.pairs_failed", "faults.pairs_switched"],
+        run: failover::pairs::all,
+    },
+    Group { names: &["failover.killed_noticed", "failover.switch_warm"], run: failover::noticed::killed },
+    Group { names: &["failover.frozen_noticed"], run: failover::noticed::frozen },
+    Group { names: &["failover.quorum_noticed"], run: failover::noticed::quorum_lost },
+    Group { names: &["failover.reads_under_fault"], run: failover::reads::under_fault },
+    Group {
+        names: &["failover.register_blackholed", "failover.register_blackholed_slowest"],
+        run: failover::writes::register_blackholed,
+    },
+    Group { names: &["failover.cold_start_10k"], run: failover::cold::start },
+    Group {
+        names: &["zookeeper.register_to_seen", "zookeeper.register_to_seen_p99"],
+        run: zookeeper::arrival::register_to_seen,
+    },
+    Group { names: &["zookeeper.register_10k", "zookeeper.list_10k"], run: zookeeper::many::ten_thousand },
 ];
 
 /// All names.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use callsign_benches::fleet;
 use callsign_client::{Client, Freshness};
-use callsign_core::{Error, Record, Registry, Ttl};
+use callsign_core::{Backend, Error, Record, Registry, Ttl};
 use callsign_memory::{Fault, Memory, Store};
 use tokio::runtime;
 use tokio::time::timeout;
@@ -16,6 +16,9 @@ use crate::clock::Stopwatch;
 use crate::measure::{Measured, Unit};
 use crate::samples::Samples;
 
+/// A backend over a store.
+type Over = fn(&Store) -> Result<Arc<dyn Backend>>;
+
 const INSTANCES: usize = 10_000;
 const STARTS: usize = 30;
 const WITHIN: Duration = Duration::from_secs(10);
@@ -23,22 +26,27 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// From building a client, over a registry that is down, to a view that shows what was saved. The file is in the
 /// page cache.
 pub(crate) fn cold_start() -> Result<Vec<Measured>> {
+    cold_start_over("disk.cold_start_10k", |store| Ok(Arc::new(Memory::new(store.clone(), "main"))))
+}
+
+/// The same, over what `backend` makes of the store.
+pub(crate) fn cold_start_over(name: &str, backend: Over) -> Result<Vec<Measured>> {
     let folder = tempfile::tempdir()?;
     let durations = runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let store = Store::new();
         let _down = store.inject(Fault::Unavailable);
-        save(&store_with_instances().await?, folder.path(), &store).await?;
+        save(&store_with_instances().await?, folder.path(), &store, backend).await?;
         let mut durations = Vec::with_capacity(STARTS);
         for _ in 0..STARTS {
             let clock = Stopwatch::start();
-            let seen = start(&store, folder.path(), WITHIN).await?;
+            let seen = start(&store, folder.path(), WITHIN, backend).await?;
             durations.push(clock.elapsed());
             ensure!(seen == INSTANCES, "{seen} instances were read");
         }
         anyhow::Ok(durations)
     })?;
     let samples = Samples::new(durations, "starts");
-    Ok(vec![Measured::p50("disk.cold_start_10k", &samples, Unit::Milliseconds, 300.0)])
+    Ok(vec![Measured::p50(name, &samples, Unit::Milliseconds, 300.0)])
 }
 
 async fn store_with_instances() -> Result<Store> {
@@ -52,17 +60,17 @@ async fn store_with_instances() -> Result<Store> {
 }
 
 /// Runs a client over `up` until a start over `down` finds its file.
-async fn save(up: &Store, folder: &Path, down: &Store) -> Result<()> {
-    let client = Client::builder(Arc::new(Memory::new(up.clone(), "main"))).store_dir(folder).build()?;
+async fn save(up: &Store, folder: &Path, down: &Store, backend: Over) -> Result<()> {
+    let client = Client::builder(backend(up)?).store_dir(folder).build()?;
     let _view = client.service(fleet::service()?);
-    let found = async { while !matches!(start(down, folder, WITHIN / 20).await, Ok(INSTANCES)) {} };
+    let found = async { while !matches!(start(down, folder, WITHIN / 20, backend).await, Ok(INSTANCES)) {} };
     timeout(WITHIN, found).await.map_err(|_| Error::timeout("the client did not save its view"))?;
     Ok(())
 }
 
 /// A client starts while `store` is down; how many instances its view has read.
-async fn start(store: &Store, folder: &Path, within: Duration) -> Result<usize> {
-    let client = Client::builder(Arc::new(Memory::new(store.clone(), "main"))).store_dir(folder).build()?;
+async fn start(store: &Store, folder: &Path, within: Duration, backend: Over) -> Result<usize> {
+    let client = Client::builder(backend(store)?).store_dir(folder).build()?;
     let view = client.service(fleet::service()?);
     let snapshot = view.ready(within).await?;
     let freshness = &snapshot.freshness;

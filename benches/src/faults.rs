@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use callsign_failover::Topology;
 use callsign_integration_tests::consul::{self, Consul, Kind};
 use callsign_integration_tests::etcd::{Etcd, Options, Version};
+use callsign_integration_tests::nacos::{self, Fake, FakeOptions, RNacos, RNacosOptions};
 use callsign_integration_tests::rounds::{self, Ground, Outcome, Promises, Report};
+use callsign_integration_tests::zookeeper::{self, ZooKeeper};
 use futures::try_join;
 use tokio::runtime;
 
@@ -13,7 +16,7 @@ use crate::measure::{Measured, Skipped, Unit};
 use crate::samples::Samples;
 
 const VERSION: Version = Version::V3_5;
-/// On a single server, and as many on three.
+/// On each of two registries.
 const ROUNDS: usize = 50;
 
 /// Kills, freezes, wipes, partitions and stalls, while owners of 24 instances come and go and three views look on:
@@ -37,6 +40,46 @@ pub(crate) fn on_consul() -> Result<Vec<Measured>> {
     })
 }
 
+/// As [`on_etcd`], on two ensembles of three servers.
+pub(crate) fn on_zookeeper() -> Result<Vec<Measured>> {
+    let version = zookeeper::Version::V3_9;
+    version.jar().map_err(Skipped)?;
+    rounds(["faults.zookeeper_violations", "faults.zookeeper_settled", "faults.zookeeper_gone"], async || {
+        let options = zookeeper::Options::new(version).with_ensemble();
+        let one = ZooKeeper::start(options.clone()).await?;
+        let other = ZooKeeper::start(options).await?;
+        Ok([("an ensemble", one.into()), ("another ensemble", other.into())])
+    })
+}
+
+/// As [`on_etcd`], on a fake as strict as Nacos, and on an r-nacos.
+pub(crate) fn on_nacos() -> Result<Vec<Measured>> {
+    nacos::program().map_err(Skipped)?;
+    rounds(["faults.nacos_violations", "faults.nacos_settled", "faults.nacos_gone"], async || {
+        let strict = Fake::start(FakeOptions::default())?;
+        let rnacos = RNacos::start(RNacosOptions::default()).await?;
+        Ok([("a fake nacos", strict.into()), ("an r-nacos", rnacos.into())])
+    })
+}
+
+/// As [`on_etcd`], on an etcd that a ZooKeeper mirrors, and on one that is merged with a consul: each is hurt alone, and
+/// both together.
+pub(crate) fn on_both() -> Result<Vec<Measured>> {
+    VERSION.program().map_err(Skipped)?;
+    consul::program().map_err(Skipped)?;
+    let version = zookeeper::Version::V3_9;
+    version.jar().map_err(Skipped)?;
+    rounds(["faults.both_violations", "faults.both_settled", "faults.both_gone"], async || {
+        let etcd = Etcd::start(Options::new(VERSION)).await?.into();
+        let zookeeper = ZooKeeper::start(zookeeper::Options::new(version)).await?.into();
+        let mirror = Ground::both(Topology::Mirror, etcd, zookeeper);
+        let etcd = Etcd::start(Options::new(VERSION)).await?.into();
+        let consul = Consul::start(consul::Options::new(Kind::Single)).await?.into();
+        let union = Ground::both(Topology::Union, etcd, consul);
+        Ok([("a mirror of etcd and zookeeper", mirror), ("a union of etcd and consul", union)])
+    })
+}
+
 fn rounds(
     [violated, settled_after, gone_after]: [&str; 3],
     start: impl AsyncFnOnce() -> Result<[(&'static str, Ground); 2]>,
@@ -46,9 +89,9 @@ fn rounds(
     let (reports, promises) = runtime.block_on(async {
         let grounds = start().await?;
         let promises = grounds.each_ref().map(|(_, ground)| ground.promises());
-        let [(single, one), (cluster, three)] = grounds;
-        let (one, three) = try_join!(run(single, one), run(cluster, three))?;
-        anyhow::Ok(([one, three], promises))
+        let [(a, one), (b, other)] = grounds;
+        let (one, other) = try_join!(run(a, one), run(b, other))?;
+        anyhow::Ok(([one, other], promises))
     })?;
     let slowest =
         |of: fn(&Promises) -> Duration| promises.iter().map(of).max().unwrap_or_default().as_secs_f64();

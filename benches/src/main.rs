@@ -14,11 +14,13 @@ mod clock;
 mod consul;
 mod disk;
 mod etcd;
+mod failover;
 mod faults;
 mod heap;
 mod machine;
 mod measure;
 mod memory;
+mod nacos;
 mod pick;
 mod readers;
 mod reads;
@@ -26,6 +28,7 @@ mod report;
 mod samples;
 mod table;
 mod view;
+mod zookeeper;
 
 use std::process::ExitCode;
 

@@ -53,15 +53,15 @@ async fn on(registry: &str, table: &Table) -> Result<()> {
     view.ready(PATIENCE).await?;
     let step = Step { registry, table, view: &view };
 
-    let register = |id: &'static str| {
+    let register = |id: &'static str, port: u16| {
         let (owner, service) = (&owner, service.clone());
         async move {
-            let me = owner.instance(service).id(id).endpoint("http://127.0.0.1:8080").build()?;
+            let me = owner.instance(service).id(id).endpoint(format!("http://127.0.0.1:{port}")).build()?;
             owner.register(me).await
         }
     };
     let started = Instant::now();
-    let (one, two) = (register("orders-1").await?, register("orders-2").await?);
+    let (one, two) = (register("orders-1", 8080).await?, register("orders-2", 8081).await?);
     step.is_seen(started, "two instances register", |seen| seen.routable().len() == 2).await?;
 
     let started = Instant::now();
