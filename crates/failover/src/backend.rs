@@ -216,14 +216,14 @@ impl Backend for Failover {
                 async move { (nth, prober::ask(shared, &*backend, level).await) }
             };
             let mut probes: FuturesUnordered<_> = shared.members.iter().enumerate().map(probe).collect();
-            let mut trouble = None;
+            let mut trouble = Vec::new();
             while let Some((nth, answer)) = probes.next().await {
                 match answer {
                     Ok(()) => return Ok(()),
-                    Err(error) => trouble = trouble.or(Some(shared.told_by(nth, "probe", &error))),
+                    Err(error) => trouble.push((nth, error)),
                 }
             }
-            Err(trouble.unwrap_or_else(|| shared.named("probe", Error::unavailable("no member answers"))))
+            Err(shared.told_by_all("probe", &trouble))
         };
         self.read("probe", (&Namespace::default(), &Group::default()), probes).await
     }

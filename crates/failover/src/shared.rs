@@ -1,5 +1,6 @@
 //! What all parts of one failover share.
 
+use std::borrow::Borrow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use callsign_core::task::Spawner;
@@ -174,7 +175,7 @@ impl Shared {
                 || machine.cause().cloned().unwrap_or_else(|| Error::unavailable("it does not answer"));
             let own = match machine.state() {
                 MemberState::Down if !desperate || machine.refuses() => Mode::Closed(cause()),
-                MemberState::Degraded => Mode::RenewOnly(cause()),
+                MemberState::Degraded if !desperate => Mode::RenewOnly(cause()),
                 _ => Mode::Open,
             };
             let is_written = self.settings.topology != Topology::Standby
@@ -250,10 +251,26 @@ impl Shared {
 
     /// A member's error, as this backend's own.
     pub(crate) fn told_by(&self, member: usize, operation: &'static str, error: &Error) -> Error {
-        let name = &self.members[member].name;
+        self.told_by_all(operation, &[(member, error)])
+    }
+
+    /// The errors of several members as one of this backend's own: of the first one's kind, with what each of them says.
+    pub(crate) fn told_by_all(
+        &self,
+        operation: &'static str,
+        errors: &[(usize, impl Borrow<Error>)],
+    ) -> Error {
+        let Some((_, error)) = errors.first() else {
+            return self.named(operation, Error::unavailable("there is no member to ask"));
+        };
+        let error: &Error = error.borrow();
         // A member that was closed behind our back is out of reach; this backend is not closed.
         let kind = if error.kind() == ErrorKind::Closed { ErrorKind::Unavailable } else { error.kind() };
-        let context = format!("`{name}`: {}", error.context());
+        let said = errors.iter().map(|(member, error)| {
+            let error: &Error = error.borrow();
+            format!("`{}`: {}", self.members[*member].name, error.context())
+        });
+        let context = said.collect::<Vec<_>>().join("; ");
         let mut told = match error.holder() {
             Some(holder) if kind == ErrorKind::Conflict => Error::conflict(holder, context),
             _ => Error::new(kind, context).with_retry(error.retry()),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use callsign_core::{
-    Authority, Backend, Discovery, ErrorKind, EventKind, MemberState, Read, Registry, SwitchReason,
+    Authority, Backend, Discovery, ErrorKind, EventKind, MemberState, Probe, Read, Registry, SwitchReason,
     WatchEvent,
 };
 use callsign_failover::{Failover, Settings, Topology};
@@ -237,6 +237,40 @@ async fn a_degraded_member_gets_no_new_registrations_and_is_healed_before_it_is_
         |event: &callsign_core::Event| matches!(event.kind, EventKind::Reconciled { added: 1, .. });
     let told = world.told();
     assert!(told.iter().any(reconciled), "{:?}", kinds(&told));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_nobody_had_a_quorum_registrations_are_taken_as_soon_as_somebody_has_one() {
+    for topology in [Topology::Mirror, Topology::Standby, Topology::Union] {
+        let world = World::new(topology);
+        world.failover.register(&record("old", (1, 1))).await.unwrap();
+        let faults = [0, 1].map(|member| world.stores[member].inject(Fault::Stale));
+        for member in [0, 1] {
+            world.reaches(member, MemberState::Degraded, 10 * SECOND).await;
+        }
+        drop(faults);
+        world.failover.register(&record("new", (1, 1))).await.unwrap();
+        let expected = if topology == Topology::Standby { 1 } else { 2 };
+        let ids = [world.ids(0).await, world.ids(1).await];
+        let count = ids.iter().filter(|ids| ids.contains(&"new".to_owned())).count();
+        assert_eq!(count, expected, "{topology}: {ids:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_answers_each_member_is_named_with_its_reason() {
+    let world = World::new(Topology::Mirror);
+    let _faults = [0, 1].map(|member| world.stores[member].inject(Fault::Unavailable));
+    for error in [
+        world.failover.register(&record("a", (1, 1))).await.unwrap_err(),
+        world.failover.list(&service(), Read::Quorum).await.unwrap_err(),
+        world.failover.probe(Probe::Reachable).await.unwrap_err(),
+    ] {
+        assert!(error.counts_as_outage(), "{error}");
+        for member in ["`main`: ", "`backup`: "] {
+            assert!(error.to_string().contains(member), "{error}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ pub(crate) async fn list(shared: &Arc<Shared>, key: &ServiceKey, read: Read) -> 
     if shared.settings.topology == Topology::Union && !picture.forced {
         return list_all(shared, key, read, &picture).await;
     }
-    let mut trouble = None;
+    let mut trouble = Vec::new();
     for member in order(shared, &picture) {
         match ask_list(shared, member, key, read).await {
             Ok(listing) => {
@@ -30,10 +30,10 @@ pub(crate) async fn list(shared: &Arc<Shared>, key: &ServiceKey, read: Read) -> 
                     return Ok(listing);
                 }
             }
-            Err(error) => trouble = trouble.or(Some((member, error))),
+            Err(error) => trouble.push((member, error)),
         }
     }
-    Err(explain(shared, "list", trouble))
+    Err(shared.told_by_all("list", &trouble))
 }
 
 async fn list_all(shared: &Arc<Shared>, key: &ServiceKey, read: Read, picture: &Picture) -> Result<Listing> {
@@ -42,18 +42,18 @@ async fn list_all(shared: &Arc<Shared>, key: &ServiceKey, read: Read, picture: &
     let answers = join_all(asks).await;
     let picture = shared.picture();
     let place = shared.services.place(key, &picture);
-    let mut trouble = None;
+    let mut trouble = Vec::new();
     let mut answered = Vec::new();
     for (&member, answer) in asked.iter().zip(answers) {
         match answer {
             Ok(listing) => answered.push((member, Some(listing))),
             Err(error) => {
                 answered.push((member, None));
-                trouble = trouble.or(Some((member, error)));
+                trouble.push((member, error));
             }
         }
     }
-    place.answered_all(&answered, &picture).ok_or_else(|| explain(shared, "list", trouble))
+    place.answered_all(&answered, &picture).ok_or_else(|| shared.told_by_all("list", &trouble))
 }
 
 /// The names of the services in a place.
@@ -64,28 +64,28 @@ pub(crate) async fn services(
 ) -> Result<Vec<ServiceName>> {
     let picture = shared.picture();
     let asked = order(shared, &picture);
-    let mut trouble = None;
+    let mut trouble = Vec::new();
     if shared.settings.topology == Topology::Union && !picture.forced {
         let asks = asked.iter().map(|&member| ask_services(shared, member, namespace, group));
         let mut names = None;
         for (&member, answer) in asked.iter().zip(join_all(asks).await) {
             match answer {
                 Ok(found) => names.get_or_insert_with(BTreeSet::new).extend(found),
-                Err(error) => trouble = trouble.or(Some((member, error))),
+                Err(error) => trouble.push((member, error)),
             }
         }
         return match names {
             Some(names) => Ok(names.into_iter().collect()),
-            None => Err(explain(shared, "services", trouble)),
+            None => Err(shared.told_by_all("services", &trouble)),
         };
     }
     for member in asked {
         match ask_services(shared, member, namespace, group).await {
             Ok(names) => return Ok(names),
-            Err(error) => trouble = trouble.or(Some((member, error))),
+            Err(error) => trouble.push((member, error)),
         }
     }
-    Err(explain(shared, "services", trouble))
+    Err(shared.told_by_all("services", &trouble))
 }
 
 /// Whom to ask, one after the other: who is read, then the others, and those that are down when nobody else is there. Who
@@ -124,11 +124,4 @@ async fn ask_services(
 ) -> Result<Vec<ServiceName>> {
     let (namespace, group) = (namespace.clone(), group.clone());
     ask(shared, member, |backend| async move { backend.services(&namespace, &group).await }).await
-}
-
-fn explain(shared: &Shared, operation: &'static str, trouble: Option<(usize, Error)>) -> Error {
-    match trouble {
-        Some((member, error)) => shared.told_by(member, operation, &error),
-        None => shared.named(operation, Error::unavailable("no member has answered")),
-    }
 }

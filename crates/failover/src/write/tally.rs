@@ -43,13 +43,13 @@ impl Tally {
     /// What it comes to: `Conflict` with the highest pair that is in the way; or else what one member has done is done;
     /// `NotFound` if nobody has the record and one says so; otherwise why nobody has it.
     ///
-    /// `name` names a member, `told_by` makes a member's error this backend's own. Members that have not answered have not
+    /// `name` names a member, `told_by` makes members' errors one of this backend's own. Members that have not answered have not
     /// answered in time.
     pub(crate) fn result(
         mut self,
         members: usize,
         name: impl Fn(usize) -> Arc<str>,
-        told_by: impl Fn(usize, &Error) -> Error,
+        told_by: impl Fn(&[(usize, &Error)]) -> Error,
     ) -> Result<Receipt> {
         for member in 0..members {
             if self.answers.len() < self.expected && self.answers.iter().all(|(known, _)| *known != member) {
@@ -61,8 +61,8 @@ impl Tally {
         let errors =
             || self.answers.iter().filter_map(|(member, answer)| Some((*member, answer.as_ref().err()?)));
         let conflicts = errors().filter(|(_, error)| error.kind() == ErrorKind::Conflict);
-        if let Some((member, conflict)) = conflicts.max_by_key(|(_, error)| error.holder()) {
-            return Err(told_by(member, conflict));
+        if let Some(conflict) = conflicts.max_by_key(|(_, error)| error.holder()) {
+            return Err(told_by(&[conflict]));
         }
         let done = self.answers.iter().filter_map(|(_, answer)| answer.as_ref().ok());
         if let Some(ttl) = done.clone().map(|receipt| receipt.ttl).min() {
@@ -71,17 +71,15 @@ impl Tally {
             return Ok(Receipt::new(ttl).with_committed(committed).with_pending(pending));
         }
         if self.verb == Verb::Renew
-            && let Some((member, missing)) = errors().find(|(_, error)| error.kind() == ErrorKind::NotFound)
+            && let Some(missing) = errors().find(|(_, error)| error.kind() == ErrorKind::NotFound)
         {
-            return Err(told_by(member, missing));
+            return Err(told_by(&[missing]));
         }
         // An outage may pass; what is refused is told when everybody refuses.
-        let outage = errors().find(|(_, error)| error.counts_as_outage());
-        let unknown = errors().any(|(_, error)| error.outcome_unknown());
-        let told = match outage.or_else(|| errors().next()) {
-            Some((member, error)) => told_by(member, error),
-            None => Error::unavailable("there is no member to write to"),
-        };
+        let mut all: Vec<_> = errors().collect();
+        all.sort_by_key(|(_, error)| !error.counts_as_outage());
+        let unknown = all.iter().any(|(_, error)| error.outcome_unknown());
+        let told = told_by(&all);
         Err(if unknown { told.with_outcome_unknown() } else { told })
     }
 }
@@ -101,7 +99,7 @@ mod tests {
             tally.take(member, answer);
         }
         assert_eq!(tally.is_complete(), count == 3);
-        tally.result(3, |member| format!("m{member}").into(), |_, error| error.clone())
+        tally.result(3, |member| format!("m{member}").into(), |errors| errors[0].1.clone())
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "an answer beside others")]

@@ -81,10 +81,8 @@ impl Writer {
             let _ = timeout(ON_DISK, journal.written(position)).await;
         }
         let name = |member: usize| shared.members[member].name.clone();
-        let told_by = |member: usize, error: &Error| shared.told_by(member, verb.name(), error);
-        let receipt = tally
-            .result(shared.members.len(), name, told_by)
-            .map_err(|error| shared.named(verb.name(), error))?;
+        let told_by = |errors: &[(usize, &Error)]| shared.told_by_all(verb.name(), errors);
+        let receipt = tally.result(shared.members.len(), name, told_by)?;
         if verb == Verb::Deregister {
             self.books().lost.remove(record.key());
             return Ok(receipt);
