@@ -83,6 +83,12 @@ pub trait Harness: Send + Sync + 'static {
         false
     }
 
+    /// Whether a renewal may bring a record back that the registry has lost, as where several registries are one and another
+    /// of them, out of reach at the moment, is believed to have it. `false`, unless told: the answer is `NotFound`.
+    fn renewing_restores(&self) -> bool {
+        false
+    }
+
     /// How long a write may take to be seen by another client. 2 s, unless told.
     fn propagation(&self) -> Duration {
         Duration::from_secs(2)

@@ -77,6 +77,10 @@ impl Harness for Both {
         self.expiry_slack()
     }
 
+    fn renewing_restores(&self) -> bool {
+        true
+    }
+
     async fn available(&self) -> Result<(), String> {
         if installed().is_err() {
             return Err("etcd or ZooKeeper is not installed: run `cargo xtask servers fetch`".to_owned());

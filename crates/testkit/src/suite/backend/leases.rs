@@ -7,6 +7,7 @@ use callsign_core::{Backend, ErrorKind, Receipt, Record};
 use futures::FutureExt;
 use tokio::time::{Instant, sleep};
 
+use crate::suite::compare::is_exactly;
 use crate::suite::outcome::{chain, ensure, ensure_eq, fail};
 use crate::suite::{CaseResult, Ctx};
 
@@ -132,16 +133,32 @@ pub(super) async fn is_reported_lost(
     record: &Record,
     kinds: &[ErrorKind],
 ) -> CaseResult {
+    is_lost_or_back(ctx, owner, record, kinds, None).await.map(drop)
+}
+
+/// Renews as a registrar would until the loss is told, or `onlooker` sees the record again, which is the answer.
+pub(super) async fn is_lost_or_back(
+    ctx: &Ctx,
+    owner: &Arc<dyn Backend>,
+    record: &Record,
+    kinds: &[ErrorKind],
+    onlooker: Option<&Arc<dyn Backend>>,
+) -> CaseResult<bool> {
     let ttl = record.ttl.get();
     let patience = ctx.patience(ttl * 5);
     loop {
         let mut lost = match owner.renew(record).await {
             Ok(receipt) => receipt.lost,
-            Err(error) if kinds.contains(&error.kind()) => return Ok(()),
+            Err(error) if kinds.contains(&error.kind()) => return Ok(false),
             Err(error) => fail!("the loss shows as another error: {}", chain(&error)),
         };
         if lost.fired().now_or_never().is_some() {
-            return Ok(());
+            return Ok(false);
+        }
+        if let Some(onlooker) = onlooker
+            && is_exactly(&ctx.list(onlooker, &record.key().service).await?, &[record])
+        {
+            return Ok(true);
         }
         patience.pause(|| format!("neither `renew` nor `lost` told the loss, with a ttl of {ttl:?}")).await?;
         sleep(ttl / 4).await;

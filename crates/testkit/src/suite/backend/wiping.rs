@@ -2,7 +2,7 @@
 
 use callsign_core::ErrorKind;
 
-use super::leases::is_reported_lost;
+use super::leases::is_lost_or_back;
 use crate::suite::outcome::ensure;
 use crate::suite::{CaseResult, Ctx};
 
@@ -47,7 +47,10 @@ pub(super) async fn wiped_record_is_reported_lost(ctx: &Ctx) -> CaseResult {
         writer.renew(&record).await?;
         return Ok(());
     }
-    is_reported_lost(ctx, &writer, &record, &[ErrorKind::NotFound]).await?;
+    let onlooker = ctx.harness().renewing_restores().then_some(&reader);
+    if is_lost_or_back(ctx, &writer, &record, &[ErrorKind::NotFound], onlooker).await? {
+        return Ok(());
+    }
     ctx.lists_exactly(&reader, &service, &[]).await?;
     writer.register(&record).await?;
     ctx.lists_exactly(&reader, &service, &[&record]).await?;
