@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 
-use crate::measure::Measured;
+use crate::measure::Measure;
 use crate::{consul, disk, etcd, failover, faults, memory, nacos, pick, reads, view, zookeeper};
 
 /// Measures that are taken together.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) names: &'static [&'static str],
-    pub(crate) run: fn() -> Result<Vec<Measured>>,
+    pub(crate) run: fn() -> Result<Vec<Measure>>,
 }
 
 pub(crate) const GROUPS: &[Group] = &[

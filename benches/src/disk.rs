@@ -13,7 +13,7 @@ use tokio::runtime;
 use tokio::time::timeout;
 
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 /// A backend over a store.
@@ -25,12 +25,12 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// From building a client, over a registry that is down, to a view that shows what was saved. The file is in the
 /// page cache.
-pub(crate) fn cold_start() -> Result<Vec<Measured>> {
+pub(crate) fn cold_start() -> Result<Vec<Measure>> {
     cold_start_over("disk.cold_start_10k", |store| Ok(Arc::new(Memory::new(store.clone(), "main"))))
 }
 
 /// The same, over what `backend` makes of the store.
-pub(crate) fn cold_start_over(name: &str, backend: Over) -> Result<Vec<Measured>> {
+pub(crate) fn cold_start_over(name: &str, backend: Over) -> Result<Vec<Measure>> {
     let folder = tempfile::tempdir()?;
     let durations = runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let store = Store::new();
@@ -46,7 +46,7 @@ pub(crate) fn cold_start_over(name: &str, backend: Over) -> Result<Vec<Measured>
         anyhow::Ok(durations)
     })?;
     let samples = Samples::new(durations, "starts");
-    Ok(vec![Measured::p50(name, &samples, Unit::Milliseconds, 300.0)])
+    Ok(vec![Measure::p50(name, &samples, Unit::Milliseconds, 300.0)])
 }
 
 async fn store_with_instances() -> Result<Store> {

@@ -12,7 +12,7 @@ use callsign_integration_tests::zookeeper::{self, ZooKeeper};
 use futures::try_join;
 use tokio::runtime;
 
-use crate::measure::{Measured, Skipped, Unit};
+use crate::measure::{Measure, Skipped, Unit};
 use crate::samples::Samples;
 
 const VERSION: Version = Version::V3_5;
@@ -21,7 +21,7 @@ const ROUNDS: usize = 50;
 
 /// Kills, freezes, wipes, partitions and stalls, while owners of 24 instances come and go and three views look on:
 /// breaches of the rules, the slowest recovery, and the longest that a dead instance was shown.
-pub(crate) fn on_etcd() -> Result<Vec<Measured>> {
+pub(crate) fn on_etcd() -> Result<Vec<Measure>> {
     VERSION.program().map_err(Skipped)?;
     rounds(["faults.violations", "faults.settled", "faults.gone"], async || {
         let single = Etcd::start(Options::new(VERSION)).await?;
@@ -31,7 +31,7 @@ pub(crate) fn on_etcd() -> Result<Vec<Measured>> {
 }
 
 /// As [`on_etcd`], on an agent that is a server, and on three servers with an agent for clients.
-pub(crate) fn on_consul() -> Result<Vec<Measured>> {
+pub(crate) fn on_consul() -> Result<Vec<Measure>> {
     consul::program().map_err(Skipped)?;
     rounds(["faults.consul_violations", "faults.consul_settled", "faults.consul_gone"], async || {
         let single = Consul::start(consul::Options::new(Kind::Single)).await?;
@@ -41,7 +41,7 @@ pub(crate) fn on_consul() -> Result<Vec<Measured>> {
 }
 
 /// As [`on_etcd`], on two ensembles of three servers.
-pub(crate) fn on_zookeeper() -> Result<Vec<Measured>> {
+pub(crate) fn on_zookeeper() -> Result<Vec<Measure>> {
     let version = zookeeper::Version::V3_9;
     version.jar().map_err(Skipped)?;
     rounds(["faults.zookeeper_violations", "faults.zookeeper_settled", "faults.zookeeper_gone"], async || {
@@ -53,7 +53,7 @@ pub(crate) fn on_zookeeper() -> Result<Vec<Measured>> {
 }
 
 /// As [`on_etcd`], on a fake as strict as Nacos, and on an r-nacos.
-pub(crate) fn on_nacos() -> Result<Vec<Measured>> {
+pub(crate) fn on_nacos() -> Result<Vec<Measure>> {
     nacos::program().map_err(Skipped)?;
     rounds(["faults.nacos_violations", "faults.nacos_settled", "faults.nacos_gone"], async || {
         let strict = Fake::start(FakeOptions::default())?;
@@ -64,7 +64,7 @@ pub(crate) fn on_nacos() -> Result<Vec<Measured>> {
 
 /// As [`on_etcd`], on an etcd that a ZooKeeper mirrors, and on one that is merged with a consul: each is hurt alone, and
 /// both together.
-pub(crate) fn on_both() -> Result<Vec<Measured>> {
+pub(crate) fn on_both() -> Result<Vec<Measure>> {
     VERSION.program().map_err(Skipped)?;
     consul::program().map_err(Skipped)?;
     let version = zookeeper::Version::V3_9;
@@ -83,7 +83,7 @@ pub(crate) fn on_both() -> Result<Vec<Measured>> {
 fn rounds(
     [violated, settled_after, gone_after]: [&str; 3],
     start: impl AsyncFnOnce() -> Result<[(&'static str, Ground); 2]>,
-) -> Result<Vec<Measured>> {
+) -> Result<Vec<Measure>> {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
     // They mostly wait, so both run at the same time.
     let (reports, promises) = runtime.block_on(async {
@@ -108,9 +108,9 @@ fn rounds(
     let violations = violations as f64;
     let what = format!("{} rounds, {operations} writes, {sights} sights", outcomes().count());
     Ok(vec![
-        Measured::count(violated, violations, "violations", 0.0, what),
-        Measured::slowest(settled_after, &settled, Unit::Seconds, slowest(|promises| promises.settled)),
-        Measured::slowest(gone_after, &gone, Unit::Seconds, slowest(|promises| promises.gone)),
+        Measure::count(violated, violations, "violations", 0.0, what),
+        Measure::slowest(settled_after, &settled, Unit::Seconds, slowest(|promises| promises.settled)),
+        Measure::slowest(gone_after, &gone, Unit::Seconds, slowest(|promises| promises.gone)),
     ])
 }
 

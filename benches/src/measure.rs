@@ -19,15 +19,24 @@ pub(crate) struct Measure {
     pub(crate) peer: Option<f64>,
     /// Whether `value` meets `target`.
     pub(crate) ok: bool,
+    /// How many of what were measured.
+    #[serde(default)]
+    pub(crate) samples: String,
+    /// How they are spread, where each was measured.
+    #[serde(default)]
+    pub(crate) distribution: Option<Distribution>,
 }
 
-/// A measure with what only the table shows.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    pub(crate) measure: Measure,
-    pub(crate) p99: Option<f64>,
-    /// How many of what were measured.
-    pub(crate) samples: String,
+/// How samples are spread, in the unit of their measure. A percentile is a sample that so many percent do not exceed: the
+/// p99 of fewer than a hundred is the slowest.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Distribution {
+    pub(crate) n: usize,
+    pub(crate) min: f64,
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
 }
 
 /// Why a group cannot be measured here: no failure, and no measure either.
@@ -68,47 +77,51 @@ impl Unit {
     }
 }
 
-impl Measured {
+impl Measure {
     /// A count, or a number of bytes.
     pub(crate) fn count(name: &str, value: f64, unit: &str, target: f64, samples: impl Into<String>) -> Self {
         Self {
-            measure: Measure {
-                name: name.to_owned(),
-                value,
-                unit: unit.to_owned(),
-                target,
-                peer: None,
-                ok: value <= target,
-            },
-            p99: None,
+            name: name.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            target,
+            peer: None,
+            ok: value <= target,
             samples: samples.into(),
+            distribution: None,
         }
     }
 
-    /// The p50 of `samples`, with their p99 beside it.
+    /// The p50 of `samples`.
     pub(crate) fn p50(name: &str, samples: &Samples, unit: Unit, target: f64) -> Self {
-        let value = samples.p50() * unit.per_second();
-        Self {
-            p99: Some(samples.p99() * unit.per_second()),
-            ..Self::count(name, value, unit.symbol(), target, samples.describe())
-        }
-    }
-
-    /// The same, with what another library needs for it.
-    pub(crate) fn beside(mut self, peer: f64) -> Self {
-        self.measure.peer = Some(peer);
-        self
-    }
-
-    /// The slowest of `samples`, where the target is about each of them.
-    pub(crate) fn slowest(name: &str, samples: &Samples, unit: Unit, target: f64) -> Self {
-        let value = samples.slowest() * unit.per_second();
-        Self::count(name, value, unit.symbol(), target, samples.describe())
+        Self::of(name, samples, unit, target, |spread| spread.p50)
     }
 
     /// The p99 of `samples`, where it has a target too.
     pub(crate) fn p99(name: &str, samples: &Samples, unit: Unit, target: f64) -> Self {
-        let value = samples.p99() * unit.per_second();
-        Self::count(name, value, unit.symbol(), target, samples.describe())
+        Self::of(name, samples, unit, target, |spread| spread.p99)
+    }
+
+    /// The slowest of `samples`, where the target is about each of them.
+    pub(crate) fn slowest(name: &str, samples: &Samples, unit: Unit, target: f64) -> Self {
+        Self::of(name, samples, unit, target, |spread| spread.max)
+    }
+
+    fn of(
+        name: &str,
+        samples: &Samples,
+        unit: Unit,
+        target: f64,
+        value: impl FnOnce(&Distribution) -> f64,
+    ) -> Self {
+        let distribution = samples.distribution(unit);
+        let measure = Self::count(name, value(&distribution), unit.symbol(), target, samples.describe());
+        Self { distribution: Some(distribution), ..measure }
+    }
+
+    /// The same, with what another library needs for it.
+    pub(crate) fn beside(mut self, peer: f64) -> Self {
+        self.peer = Some(peer);
+        self
     }
 }

@@ -12,7 +12,7 @@ use futures::future::try_join_all;
 use tokio::runtime::{self, Runtime};
 
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const OTHERS: usize = 100;
@@ -24,7 +24,7 @@ const ROUNDS: usize = 5;
 
 /// An instance arrives in a service that has 100 others: from the call of `register` until the view of another client
 /// shows it. It leaves before the next one comes.
-pub(crate) fn register_to_seen() -> Result<Vec<Measured>> {
+pub(crate) fn register_to_seen() -> Result<Vec<Measure>> {
     let durations = runtime()?.block_on(async {
         let service = fleet::service()?;
         let store = Store::new();
@@ -54,20 +54,20 @@ pub(crate) fn register_to_seen() -> Result<Vec<Measured>> {
     })?;
     let samples = Samples::new(durations.into_iter().skip(WARM_UP), "arrivals");
     Ok(vec![
-        Measured::p50("memory.register_to_seen", &samples, Unit::Milliseconds, 5.0),
-        Measured::p99("memory.register_to_seen_p99", &samples, Unit::Milliseconds, 5.0),
+        Measure::p50("memory.register_to_seen", &samples, Unit::Milliseconds, 5.0),
+        Measure::p99("memory.register_to_seen_p99", &samples, Unit::Milliseconds, 5.0),
     ])
 }
 
 /// 10 000 registrations through one client, all at once, until the last one is registered.
-pub(crate) fn register_10k() -> Result<Vec<Measured>> {
+pub(crate) fn register_10k() -> Result<Vec<Measure>> {
     let mut durations = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         // One for each round: what the last one has left to do does not disturb the next.
         durations.push(runtime()?.block_on(register_all())?);
     }
     let samples = Samples::new(durations, format!("times {MANY} registrations"));
-    Ok(vec![Measured::p50("memory.register_10k", &samples, Unit::Seconds, 1.5)])
+    Ok(vec![Measure::p50("memory.register_10k", &samples, Unit::Seconds, 1.5)])
 }
 
 async fn register_all() -> Result<Duration> {

@@ -9,7 +9,7 @@ use callsign_client::{Probed, Prober, Protection, ServiceView, Snapshot};
 use callsign_core::{Instance, InstanceId, async_trait};
 use tokio::runtime::Runtime;
 
-use crate::measure::Measured;
+use crate::measure::Measure;
 
 const READERS: u64 = 2;
 /// At least so many reads; while the faults last there are more.
@@ -47,12 +47,12 @@ impl Tally {
     }
 
     /// How many reads have failed, which none may.
-    pub(crate) fn measured(self, name: &str, faults: usize) -> Measured {
+    pub(crate) fn measured(self, name: &str, faults: usize) -> Measure {
         #[expect(clippy::cast_precision_loss, reason = "no run has 2^53 reads")]
         let failed = self.failed as f64;
         let millions = self.reads / 1_000_000;
         let samples = format!("{millions} million reads by {READERS} threads, {faults} faults");
-        Measured::count(name, failed, "failed reads", 0.0, samples)
+        Measure::count(name, failed, "failed reads", 0.0, samples)
     }
 }
 

@@ -11,7 +11,7 @@ use callsign_memory::{Fault, Memory, Store};
 use tokio::runtime;
 use tokio::time::{sleep, timeout};
 
-use crate::measure::Measured;
+use crate::measure::Measure;
 use crate::readers::{Alive, is_troubled, read_through};
 
 const LIVE: usize = 20;
@@ -24,7 +24,7 @@ const FAULTS: [Option<Fault>; 5] =
     [Some(Fault::Unavailable), Some(Fault::Frozen), None, Some(Fault::Stale), Some(Fault::Partial)];
 
 /// The registry of 20 live instances is made unavailable, frozen, wiped, stale and partial in turn.
-pub(crate) fn under_fault() -> Result<Vec<Measured>> {
+pub(crate) fn under_fault() -> Result<Vec<Measure>> {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
     let store = Store::new();
     let (view, registrations) = runtime.block_on(start(&store))?;

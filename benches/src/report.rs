@@ -54,24 +54,22 @@ pub(crate) fn merge(old: Vec<Measure>, new: impl IntoIterator<Item = Measure>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Distribution;
 
     fn measure(name: &str, value: f64) -> Measure {
-        Measure {
-            name: name.to_owned(),
-            value,
-            unit: "ms".to_owned(),
-            target: 1.0,
-            peer: None,
-            ok: value <= 1.0,
-        }
+        Measure::count(name, value, "ms", 1.0, "3 updates")
     }
 
     #[test]
     fn the_file_is_a_list_of_measures() {
-        let json = serde_json::to_string(&[measure("view.update_10k", 0.5)]).unwrap();
+        let distribution = Distribution { n: 3, min: 0.1, p50: 0.5, p90: 0.7, p99: 0.7, max: 0.7 };
+        let measure = Measure { distribution: Some(distribution), ..measure("view.update_10k", 0.5) };
         assert_eq!(
-            json,
-            r#"[{"name":"view.update_10k","value":0.5,"unit":"ms","target":1.0,"peer":null,"ok":true}]"#
+            serde_json::to_string(&[measure]).unwrap(),
+            concat!(
+                r#"[{"name":"view.update_10k","value":0.5,"unit":"ms","target":1.0,"peer":null,"ok":true,"#,
+                r#""samples":"3 updates","distribution":{"n":3,"min":0.1,"p50":0.5,"p90":0.7,"p99":0.7,"max":0.7}}]"#
+            )
         );
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Stopwatch;
+use crate::measure::{Distribution, Unit};
 
 /// Calls per batch: the 50 ns that reading the clock takes do not show, and few batches are interrupted.
 const BATCH: u32 = 1_000;
@@ -61,6 +62,19 @@ impl Samples {
         self.percentile(100)
     }
 
+    /// How they are spread, in `unit`.
+    pub(crate) fn distribution(&self, unit: Unit) -> Distribution {
+        let at = |percent| self.percentile(percent) * unit.per_second();
+        Distribution {
+            n: self.seconds.len(),
+            min: at(0),
+            p50: at(50),
+            p90: at(90),
+            p99: at(99),
+            max: at(100),
+        }
+    }
+
     /// The smallest sample that so many percent of the samples do not exceed; 0 of none.
     fn percentile(&self, percent: usize) -> f64 {
         let rank = (self.seconds.len() * percent).div_ceil(100);
@@ -84,5 +98,9 @@ mod tests {
         assert_eq!((few.p50(), few.p99()), (0.002, 0.003));
         assert_eq!(samples([]).p50().total_cmp(&0.0), std::cmp::Ordering::Equal);
         assert_eq!(few.describe(), "3 things");
+        assert_eq!(
+            hundred.distribution(Unit::Milliseconds),
+            Distribution { n: 100, min: 1.0, p50: 50.0, p90: 90.0, p99: 99.0, max: 100.0 }
+        );
     }
 }

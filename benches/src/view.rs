@@ -10,7 +10,7 @@ use tokio::runtime;
 
 use crate::clock::Stopwatch;
 use crate::heap::{self, Question};
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const INSTANCES: usize = 10_000;
@@ -21,7 +21,7 @@ const STRIDE: usize = 7_919;
 
 /// One of 10 000 instances changes: from pushing the listing to the return of `changed()`. On a runtime of one
 /// thread, so that it is the work of the view and two switches of tasks, and no thread is woken.
-pub(crate) fn update() -> Result<Vec<Measured>> {
+pub(crate) fn update() -> Result<Vec<Measure>> {
     let service = fleet::service()?;
     let durations = runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
         let (mut script, mut view) = scripted::view(&service)?;
@@ -49,14 +49,14 @@ pub(crate) fn update() -> Result<Vec<Measured>> {
     })?;
     let samples = Samples::new(durations.into_iter().skip(WARM_UP), "updates");
     Ok(vec![
-        Measured::p50("view.update_10k", &samples, Unit::Milliseconds, 1.0),
-        Measured::p99("view.update_10k_p99", &samples, Unit::Milliseconds, 1.0),
+        Measure::p50("view.update_10k", &samples, Unit::Milliseconds, 1.0),
+        Measure::p99("view.update_10k_p99", &samples, Unit::Milliseconds, 1.0),
     ])
 }
 
 /// What a view of 10 000 instances holds on the heap, the instances included, for each of them.
-pub(crate) fn heap_per_instance() -> Result<Vec<Measured>> {
-    Ok(vec![Measured::count(
+pub(crate) fn heap_per_instance() -> Result<Vec<Measure>> {
+    Ok(vec![Measure::count(
         "view.heap_per_instance",
         heap::ask(Question::BytesPerInstance)?,
         "B",
@@ -66,8 +66,8 @@ pub(crate) fn heap_per_instance() -> Result<Vec<Measured>> {
 }
 
 /// Reading a view that has no reason to change.
-pub(crate) fn snapshot() -> Result<Vec<Measured>> {
+pub(crate) fn snapshot() -> Result<Vec<Measure>> {
     let quiet = scripted::quiet_view(100)?;
     let samples = Samples::of_batches(|| drop(black_box(quiet.view.snapshot())));
-    Ok(vec![Measured::p50("view.snapshot", &samples, Unit::Nanoseconds, 20.0)])
+    Ok(vec![Measure::p50("view.snapshot", &samples, Unit::Nanoseconds, 20.0)])
 }

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::raw::Raw;
 use super::{backend, runtime, start};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const MANY: usize = 200;
@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// 200 registrations at one agent, all at once, until the last one is registered: through a client, and as calls of
 /// `reqwest`, 32 at a time. Each at an agent of its own.
-pub(crate) fn register_200() -> Result<Vec<Measured>> {
+pub(crate) fn register_200() -> Result<Vec<Measure>> {
     let (mut client, mut raw) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
         raw.push(runtime()?.block_on(with_raw())?);
@@ -35,7 +35,7 @@ pub(crate) fn register_200() -> Result<Vec<Measured>> {
     }
     let [raw, client] =
         [raw, client].map(|durations| Samples::new(durations, format!("times {MANY} registrations")));
-    Ok(vec![Measured::p50("consul.register_200", &client, Unit::Seconds, 4.0).beside(raw.p50())])
+    Ok(vec![Measure::p50("consul.register_200", &client, Unit::Seconds, 4.0).beside(raw.p50())])
 }
 
 async fn with_raw() -> Result<Duration> {
@@ -76,11 +76,11 @@ fn is_registered(registration: &Registration) -> bool {
 
 /// 50 registrations, after a restart of an agent that forgets everything: from when it serves until all of them are
 /// there.
-pub(crate) fn back_after_restart() -> Result<Vec<Measured>> {
+pub(crate) fn back_after_restart() -> Result<Vec<Measure>> {
     let durations = runtime()?.block_on(restarts())?;
     let samples = Samples::new(durations, format!("restarts, {RESTARTED} registrations"));
     let target = TTL.as_secs_f64() / 3.0 + 5.0;
-    Ok(vec![Measured::slowest("consul.back_after_restart", &samples, Unit::Seconds, target)])
+    Ok(vec![Measure::slowest("consul.back_after_restart", &samples, Unit::Seconds, target)])
 }
 
 const RESTARTED: usize = 50;
@@ -122,12 +122,12 @@ const WATCHING: Duration = Duration::from_secs(60);
 
 /// 300 services watched by one process at the limits that an agent has by default, and 50 registrations kept: how many
 /// renewals failed in a minute.
-pub(crate) fn renewals_lost() -> Result<Vec<Measured>> {
+pub(crate) fn renewals_lost() -> Result<Vec<Measure>> {
     let lost = runtime()?.block_on(watch_many())?;
     #[expect(clippy::cast_precision_loss, reason = "no minute has 2^53 renewals")]
     let lost = lost as f64;
     let what = format!("{WATCHED} watches, {OWNERS} registrations, {} s", WATCHING.as_secs());
-    Ok(vec![Measured::count("consul.renewals_lost", lost, "renewals", 0.0, what)])
+    Ok(vec![Measure::count("consul.renewals_lost", lost, "renewals", 0.0, what)])
 }
 
 async fn watch_many() -> Result<usize> {

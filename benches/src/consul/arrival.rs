@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::raw::Raw;
 use super::{backend, runtime, start};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 /// One agent takes few more well.
@@ -30,13 +30,11 @@ const ADDED_MS: f64 = 2.0;
 
 /// An instance arrives in a service that has 50 others: from the call until somebody else, over other connections, sees
 /// it. It leaves before the next one comes.
-pub(crate) fn register_to_seen() -> Result<Vec<Measured>> {
+pub(crate) fn register_to_seen() -> Result<Vec<Measure>> {
     let [raw, client] = runtime()?.block_on(arrivals())?;
     let (raw, client) = (Samples::new(raw, "arrivals"), Samples::new(client, "arrivals"));
     let p50 = raw.p50() * 1e3;
-    Ok(vec![
-        Measured::p50("consul.register_to_seen", &client, Unit::Milliseconds, p50 + ADDED_MS).beside(p50),
-    ])
+    Ok(vec![Measure::p50("consul.register_to_seen", &client, Unit::Milliseconds, p50 + ADDED_MS).beside(p50)])
 }
 
 async fn arrivals() -> Result<[Vec<Duration>; 2]> {

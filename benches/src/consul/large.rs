@@ -12,7 +12,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::raw::Raw;
 use super::{backend, runtime, start};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const MANY: usize = 10_000;
@@ -22,11 +22,11 @@ const WITHIN: Duration = Duration::from_secs(60);
 const ADDED_MS: f64 = 100.0;
 
 /// A view of 10 000 instances begins: until it shows them; beside it, what `reqwest` alone needs to fetch the same bytes.
-pub(crate) fn view_10k() -> Result<Vec<Measured>> {
+pub(crate) fn view_10k() -> Result<Vec<Measure>> {
     let [raw, view] = runtime()?.block_on(views())?;
     let (raw, view) = (Samples::new(raw, "fetches"), Samples::new(view, "views"));
     let p50 = raw.p50() * 1e3;
-    Ok(vec![Measured::p50("consul.view_10k", &view, Unit::Milliseconds, p50 + ADDED_MS).beside(p50)])
+    Ok(vec![Measure::p50("consul.view_10k", &view, Unit::Milliseconds, p50 + ADDED_MS).beside(p50)])
 }
 
 async fn views() -> Result<[Vec<Duration>; 2]> {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::{alone, backend, runtime, start};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const OTHERS: usize = 100;
@@ -27,7 +27,7 @@ const ADDED_MS: f64 = 1.0;
 
 /// An instance arrives in a service that has 100 others: from the call until somebody else, over another connection,
 /// sees it. It leaves before the next one comes.
-pub(crate) fn register_to_seen() -> Result<Vec<Measured>> {
+pub(crate) fn register_to_seen() -> Result<Vec<Measure>> {
     let [raw, backend, client] = runtime()?.block_on(arrivals())?;
     let raw = Samples::new(raw, "arrivals");
     let (p50, p99) = (raw.p50() * 1e3, raw.p99() * 1e3);
@@ -36,8 +36,8 @@ pub(crate) fn register_to_seen() -> Result<Vec<Measured>> {
         let samples = Samples::new(durations, "arrivals");
         let name_p99 = format!("{name}_p99");
         [
-            Measured::p50(name, &samples, Unit::Milliseconds, target(p50)).beside(p50),
-            Measured::p99(&name_p99, &samples, Unit::Milliseconds, target(p99)).beside(p99),
+            Measure::p50(name, &samples, Unit::Milliseconds, target(p50)).beside(p50),
+            Measure::p99(&name_p99, &samples, Unit::Milliseconds, target(p99)).beside(p99),
         ]
     };
     let through_client = rows("etcd.register_to_seen", client);

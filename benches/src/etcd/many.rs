@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::{alone, backend, metrics, runtime, start};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const MANY: usize = 10_000;
@@ -29,7 +29,7 @@ const COUNTED: Duration = Duration::from_secs(75);
 
 /// 10 000 registrations, all at once, until the last one is registered: through one client, through one backend, and
 /// as puts of the raw client with one lease. Each on an etcd of its own.
-pub(crate) fn register_10k() -> Result<Vec<Measured>> {
+pub(crate) fn register_10k() -> Result<Vec<Measure>> {
     let mut durations = [const { Vec::new() }; 3];
     for _ in 0..ROUNDS {
         // One for each round: what the last one has left to do does not disturb the next.
@@ -39,7 +39,7 @@ pub(crate) fn register_10k() -> Result<Vec<Measured>> {
     }
     let [raw, backend, client] =
         durations.map(|durations| Samples::new(durations, format!("times {MANY} registrations")));
-    let row = |name, samples| Measured::p50(name, samples, Unit::Seconds, WITHIN_S).beside(raw.p50());
+    let row = |name, samples| Measure::p50(name, samples, Unit::Seconds, WITHIN_S).beside(raw.p50());
     Ok(vec![row("etcd.register_10k", &client), row("etcd.register_10k_backend", &backend)])
 }
 
@@ -98,7 +98,7 @@ async fn with_raw() -> Result<Duration> {
 
 /// How often 10 000 registrations at the default ttl ask etcd for anything, as etcd counts it: every message of every
 /// call and stream, also those by which watches are kept.
-pub(crate) fn renew_requests() -> Result<Vec<Measured>> {
+pub(crate) fn renew_requests() -> Result<Vec<Measure>> {
     let per_second = runtime()?.block_on(async {
         let etcd = start(alone()).await?;
         let (_, registrations) = register_all(&etcd).await?;
@@ -115,5 +115,5 @@ pub(crate) fn renew_requests() -> Result<Vec<Measured>> {
     #[expect(clippy::cast_precision_loss, reason = "ten thousand is not much")]
     let target = MANY as f64 / SHARE;
     let samples = format!("{} s of {MANY} registrations", COUNTED.as_secs());
-    Ok(vec![Measured::count("etcd.renew_requests", per_second, "/s", target, samples)])
+    Ok(vec![Measure::count("etcd.renew_requests", per_second, "/s", target, samples)])
 }

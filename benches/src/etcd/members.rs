@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::fleet::{Fleet, RECOVERED_WITHIN};
 use super::{alone, runtime, start};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const LIVE: usize = 20;
@@ -48,27 +48,27 @@ struct Times {
 }
 
 /// From `SIGKILL` of the follower that a view is connected to until the view is live again.
-pub(crate) fn killed_live() -> Result<Vec<Measured>> {
+pub(crate) fn killed_live() -> Result<Vec<Measure>> {
     let times = runtime()?.block_on(live_again(Role::Follower, Fault::Kill))?;
     Ok(vec![row("etcd.member_killed_live", "kills", times, |_| 1.0)])
 }
 
 /// As [`killed_live`], of the leader: the others have to elect another one first, and every client waits for that.
-pub(crate) fn leader_killed_live() -> Result<Vec<Measured>> {
+pub(crate) fn leader_killed_live() -> Result<Vec<Measure>> {
     let times = runtime()?.block_on(live_again(Role::Leader, Fault::Kill))?;
     Ok(vec![row("etcd.leader_killed_live", "kills", times, |election| election + 1.0)])
 }
 
 /// From `SIGSTOP` of the follower that a view is connected to until the view is live again.
-pub(crate) fn frozen_live() -> Result<Vec<Measured>> {
+pub(crate) fn frozen_live() -> Result<Vec<Measure>> {
     let times = runtime()?.block_on(live_again(Role::Follower, Fault::Freeze))?;
     Ok(vec![row("etcd.member_frozen_live", "freezes", times, |_| 9.0)])
 }
 
-fn row(name: &str, what: &str, times: Times, target: impl FnOnce(f64) -> f64) -> Measured {
+fn row(name: &str, what: &str, times: Times, target: impl FnOnce(f64) -> f64) -> Measure {
     let raw = Samples::new(times.raw, what).slowest();
     let live = Samples::new(times.live, what);
-    Measured::slowest(name, &live, Unit::Seconds, target(raw)).beside(raw)
+    Measure::slowest(name, &live, Unit::Seconds, target(raw)).beside(raw)
 }
 
 async fn live_again(role: Role, fault: Fault) -> Result<Times> {

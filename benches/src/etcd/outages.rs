@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::fleet::Fleet;
 use super::{alone, runtime, start};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::readers::read_through;
 use crate::samples::Samples;
 
@@ -20,17 +20,17 @@ const FREEZES: usize = 6;
 const PAUSE: Duration = Duration::from_millis(700);
 
 /// From `SIGKILL` until the view is stale.
-pub(crate) fn killed_stale() -> Result<Vec<Measured>> {
+pub(crate) fn killed_stale() -> Result<Vec<Measure>> {
     let durations = runtime()?.block_on(noticed(KILLS, Fault::Kill))?;
     let samples = Samples::new(durations, "kills");
-    Ok(vec![Measured::slowest("etcd.killed_stale", &samples, Unit::Seconds, 1.0)])
+    Ok(vec![Measure::slowest("etcd.killed_stale", &samples, Unit::Seconds, 1.0)])
 }
 
 /// From `SIGSTOP` until the view is stale.
-pub(crate) fn frozen_stale() -> Result<Vec<Measured>> {
+pub(crate) fn frozen_stale() -> Result<Vec<Measure>> {
     let durations = runtime()?.block_on(noticed(FREEZES, Fault::Freeze))?;
     let samples = Samples::new(durations, "freezes");
-    Ok(vec![Measured::slowest("etcd.frozen_stale", &samples, Unit::Seconds, 9.0)])
+    Ok(vec![Measure::slowest("etcd.frozen_stale", &samples, Unit::Seconds, 9.0)])
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +73,7 @@ const OUTAGE: Duration = Duration::from_secs(3);
 const FAULTS: usize = 3;
 
 /// The view of 20 live instances is read while etcd is killed, frozen and wiped in turn.
-pub(crate) fn reads_under_fault() -> Result<Vec<Measured>> {
+pub(crate) fn reads_under_fault() -> Result<Vec<Measure>> {
     let runtime = runtime()?;
     let (etcd, fleet) = runtime.block_on(async {
         let etcd = start(alone()).await?;
@@ -105,7 +105,7 @@ const OUTAGES: usize = 3;
 const LONG_OUTAGE: Duration = Duration::from_secs(20);
 
 /// 1000 registrations, after an outage in which etcd lost everything: from when it serves until it lists all of them.
-pub(crate) fn back_after_outage() -> Result<Vec<Measured>> {
+pub(crate) fn back_after_outage() -> Result<Vec<Measure>> {
     let durations = runtime()?.block_on(async {
         let etcd = start(alone()).await?;
         let fleet = Fleet::start(&etcd, MANY, TTL, etcd.endpoints()).await?;
@@ -124,5 +124,5 @@ pub(crate) fn back_after_outage() -> Result<Vec<Measured>> {
     let samples =
         Samples::new(durations, format!("outages of {} s, {MANY} registrations", LONG_OUTAGE.as_secs()));
     let target = TTL.as_secs_f64() / 3.0 + 5.0;
-    Ok(vec![Measured::slowest("etcd.back_after_outage", &samples, Unit::Seconds, target)])
+    Ok(vec![Measure::slowest("etcd.back_after_outage", &samples, Unit::Seconds, target)])
 }

@@ -8,10 +8,10 @@ use callsign_failover::Failover;
 use callsign_memory::{Memory, Store};
 
 use crate::disk;
-use crate::measure::Measured;
+use crate::measure::Measure;
 
 /// As `disk.cold_start_10k`, over two registries, neither of which answers.
-pub(crate) fn start() -> Result<Vec<Measured>> {
+pub(crate) fn start() -> Result<Vec<Measure>> {
     disk::cold_start_over("failover.cold_start_10k", both)
 }
 

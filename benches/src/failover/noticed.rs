@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Both, WITHIN, alone, reads_backup, reads_main, runtime, until};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const LIVE: usize = 20;
@@ -43,30 +43,30 @@ impl Fault {
 }
 
 /// From `SIGKILL`.
-pub(crate) fn killed() -> Result<Vec<Measured>> {
+pub(crate) fn killed() -> Result<Vec<Measure>> {
     let times = runtime()?.block_on(times(alone(), KILLS, Fault::Kill, reads_backup))?;
     let switched = Samples::new(times.iter().map(|time| time.seen), "kills");
     let noticed = Samples::new(times.iter().map(|time| time.noticed), "kills");
     Ok(vec![
-        Measured::slowest("failover.killed_noticed", &noticed, Unit::Seconds, 1.0),
-        Measured::slowest("failover.switch_warm", &switched, Unit::Milliseconds, 50.0),
+        Measure::slowest("failover.killed_noticed", &noticed, Unit::Seconds, 1.0),
+        Measure::slowest("failover.switch_warm", &switched, Unit::Milliseconds, 50.0),
     ])
 }
 
 /// From `SIGSTOP`.
-pub(crate) fn frozen() -> Result<Vec<Measured>> {
+pub(crate) fn frozen() -> Result<Vec<Measure>> {
     let times = runtime()?.block_on(times(alone(), FREEZES, Fault::Freeze, reads_backup))?;
     let noticed = Samples::new(times.iter().map(|time| time.noticed), "freezes");
-    Ok(vec![Measured::slowest("failover.frozen_noticed", &noticed, Unit::Seconds, 4.0)])
+    Ok(vec![Measure::slowest("failover.frozen_noticed", &noticed, Unit::Seconds, 4.0)])
 }
 
 /// From the end of the second of three members, until nobody believes the third one any more.
-pub(crate) fn quorum_lost() -> Result<Vec<Measured>> {
+pub(crate) fn quorum_lost() -> Result<Vec<Measure>> {
     let doubted = |state: &State| matches!(state.members[0].state, MemberState::Degraded | MemberState::Down);
     let three = etcd::Options::new(etcd::Version::V3_5).with_cluster();
     let times = runtime()?.block_on(times(three, QUORUMS, Fault::LoseQuorum, doubted))?;
     let noticed = Samples::new(times.iter().map(|time| time.noticed), "lost quorums");
-    Ok(vec![Measured::slowest("failover.quorum_noticed", &noticed, Unit::Seconds, 3.0)])
+    Ok(vec![Measure::slowest("failover.quorum_noticed", &noticed, Unit::Seconds, 3.0)])
 }
 
 struct Time {

@@ -11,7 +11,7 @@ use callsign_integration_tests::zookeeper::{self, ZooKeeper};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::runtime;
-use crate::measure::{Measured, Skipped, Unit};
+use crate::measure::{Measure, Skipped, Unit};
 use crate::samples::Samples;
 
 /// Cells mostly wait; so many of them run at the same time, each on servers of its own.
@@ -44,7 +44,7 @@ impl Registry {
 }
 
 /// Cells in which something was wrong, and the look-ups that have failed in all of them.
-pub(crate) fn all() -> Result<Vec<Measured>> {
+pub(crate) fn all() -> Result<Vec<Measure>> {
     etcd::Version::V3_5.program().map_err(Skipped)?;
     consul::program().map_err(Skipped)?;
     zookeeper::Version::V3_9.jar().map_err(Skipped)?;
@@ -58,15 +58,15 @@ pub(crate) fn all() -> Result<Vec<Measured>> {
     let cells = format!("{} cells", outcomes.len());
     #[expect(clippy::cast_precision_loss, reason = "no run has 2^53 cells")]
     Ok(vec![
-        Measured::count("faults.pairs_violated", wrong as f64, "cells", 0.0, cells),
-        Measured::count(
+        Measure::count("faults.pairs_violated", wrong as f64, "cells", 0.0, cells),
+        Measure::count(
             "faults.pairs_failed",
             failed as f64,
             "look-ups",
             0.0,
             format!("{looked_up} look-ups"),
         ),
-        Measured::p99("faults.pairs_switched", &switched, Unit::Seconds, 4.0),
+        Measure::p99("faults.pairs_switched", &switched, Unit::Seconds, 4.0),
     ])
 }
 

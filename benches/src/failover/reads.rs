@@ -10,7 +10,7 @@ use callsign_core::Ttl;
 use tokio::time::sleep;
 
 use super::{Both, WITHIN, alone, reads_main, runtime, until};
-use crate::measure::Measured;
+use crate::measure::Measure;
 use crate::readers::{Alive, is_troubled, is_whole, read_through};
 
 const LIVE: usize = 20;
@@ -20,7 +20,7 @@ const OUTAGE: Duration = Duration::from_secs(5);
 const FAULTS: usize = 4;
 
 /// None of a million reads lacks anybody.
-pub(crate) fn under_fault() -> Result<Vec<Measured>> {
+pub(crate) fn under_fault() -> Result<Vec<Measure>> {
     let runtime = runtime()?;
     let service = fleet::service()?;
     let (both, failover, owner, view) = runtime.block_on(async {

@@ -9,7 +9,7 @@ use callsign_integration_tests::proxy::{Mode, Proxy};
 
 use super::{Both, alone, runtime};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const WRITES: usize = 100;
@@ -17,7 +17,7 @@ const WRITES: usize = 100;
 const PROXY: u16 = 12_406;
 
 /// From `register` to its receipt, from the moment on in which nothing is answered any more.
-pub(crate) fn register_blackholed() -> Result<Vec<Measured>> {
+pub(crate) fn register_blackholed() -> Result<Vec<Measure>> {
     let durations = runtime()?.block_on(async {
         let both = Both::start(alone()).await?;
         let endpoint = both.endpoints().swap_remove(0);
@@ -39,7 +39,7 @@ pub(crate) fn register_blackholed() -> Result<Vec<Measured>> {
     })?;
     let samples = Samples::new(durations, "writes");
     Ok(vec![
-        Measured::p50("failover.register_blackholed", &samples, Unit::Milliseconds, 500.0),
-        Measured::slowest("failover.register_blackholed_slowest", &samples, Unit::Milliseconds, 500.0),
+        Measure::p50("failover.register_blackholed", &samples, Unit::Milliseconds, 500.0),
+        Measure::slowest("failover.register_blackholed_slowest", &samples, Unit::Milliseconds, 500.0),
     ])
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{backend, runtime, start};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const REGISTRATIONS: usize = 500;
@@ -27,7 +27,7 @@ const ADDED_MS: f64 = 50.0;
 const RNACOS_PUSH_MS: f64 = 1_000.0;
 
 /// One registration after the other, each of another service, on r-nacos.
-pub(crate) fn register() -> Result<Vec<Measured>> {
+pub(crate) fn register() -> Result<Vec<Measure>> {
     let taken = runtime()?.block_on(async {
         let rnacos = start().await?;
         let backend = backend(&rnacos)?;
@@ -44,12 +44,12 @@ pub(crate) fn register() -> Result<Vec<Measured>> {
         anyhow::Ok(taken)
     })?;
     let samples = Samples::new(taken, "registrations");
-    Ok(vec![Measured::p50("nacos.register", &samples, Unit::Milliseconds, REGISTERED_MS)])
+    Ok(vec![Measure::p50("nacos.register", &samples, Unit::Milliseconds, REGISTERED_MS)])
 }
 
 /// From the call until a watch over another connection has shown it: on a fake, which pushes after a known delay, and on
 /// r-nacos.
-pub(crate) fn register_to_seen() -> Result<Vec<Measured>> {
+pub(crate) fn register_to_seen() -> Result<Vec<Measure>> {
     let options = FakeOptions::default();
     let delay = options.push_delay.as_secs_f64() * 1e3;
     let strict = runtime()?.block_on(async {
@@ -63,8 +63,8 @@ pub(crate) fn register_to_seen() -> Result<Vec<Measured>> {
     })?;
     let (strict, real) = (Samples::new(strict, "arrivals"), Samples::new(real, "arrivals"));
     Ok(vec![
-        Measured::p50("nacos.register_to_seen", &strict, Unit::Milliseconds, delay + ADDED_MS).beside(delay),
-        Measured::p50("nacos.register_to_seen_rnacos", &real, Unit::Milliseconds, RNACOS_PUSH_MS + ADDED_MS)
+        Measure::p50("nacos.register_to_seen", &strict, Unit::Milliseconds, delay + ADDED_MS).beside(delay),
+        Measure::p50("nacos.register_to_seen_rnacos", &real, Unit::Milliseconds, RNACOS_PUSH_MS + ADDED_MS)
             .beside(RNACOS_PUSH_MS),
     ])
 }

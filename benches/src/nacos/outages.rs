@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{backend, runtime, start};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const TTL: Duration = Duration::from_secs(15);
@@ -25,7 +25,7 @@ const REPLAYED_S: f64 = 1.5;
 const REPLAYS: usize = 3;
 
 /// Down for 70 s: from when it serves until a registration is there again.
-pub(crate) fn back_after_outage() -> Result<Vec<Measured>> {
+pub(crate) fn back_after_outage() -> Result<Vec<Measure>> {
     let taken = runtime()?.block_on(async {
         let rnacos = start().await?;
         let reader = backend(&rnacos)?;
@@ -43,13 +43,13 @@ pub(crate) fn back_after_outage() -> Result<Vec<Measured>> {
         anyhow::Ok(clock.elapsed())
     })?;
     let samples = Samples::new([taken], "outages of 70 s");
-    Ok(vec![Measured::slowest("nacos.back_after_outage", &samples, Unit::Seconds, BACK_S)])
+    Ok(vec![Measure::slowest("nacos.back_after_outage", &samples, Unit::Seconds, BACK_S)])
 }
 
 /// 1000 registrations of different services and 1000 subscriptions over one connection, after a short outage: from when
 /// it is connected again until the server has taken all registrations anew and answered all subscriptions. What it pushes
 /// after that comes in its own time.
-pub(crate) fn replay() -> Result<Vec<Measured>> {
+pub(crate) fn replay() -> Result<Vec<Measure>> {
     let taken = runtime()?.block_on(async {
         let rnacos = start().await?;
         let backend = backend(&rnacos)?;
@@ -80,7 +80,7 @@ pub(crate) fn replay() -> Result<Vec<Measured>> {
         anyhow::Ok(taken)
     })?;
     let samples = Samples::new(taken, "restarts, 1000 registrations and subscriptions");
-    Ok(vec![Measured::slowest("nacos.replay", &samples, Unit::Seconds, REPLAYED_S)])
+    Ok(vec![Measure::slowest("nacos.replay", &samples, Unit::Seconds, REPLAYED_S)])
 }
 
 /// Waits for a listing, or for an error.

@@ -14,7 +14,7 @@ use zookeeper_client as zk;
 
 use super::{backend, runtime, start};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const OTHERS: usize = 100;
@@ -28,13 +28,13 @@ const ADDED_MS: f64 = 1.0;
 
 /// An instance arrives in a service that has 100 others: from the call until somebody else, over another connection,
 /// has read it. It leaves before the next one comes.
-pub(crate) fn register_to_seen() -> Result<Vec<Measured>> {
+pub(crate) fn register_to_seen() -> Result<Vec<Measure>> {
     let [raw, backend] = runtime()?.block_on(arrivals())?;
     let (raw, backend) = (Samples::new(raw, "arrivals"), Samples::new(backend, "arrivals"));
     let (p50, p99) = (raw.p50() * 1e3, raw.p99() * 1e3);
     Ok(vec![
-        Measured::p50("zookeeper.register_to_seen", &backend, Unit::Milliseconds, RATIO * p50).beside(p50),
-        Measured::p99("zookeeper.register_to_seen_p99", &backend, Unit::Milliseconds, RATIO * p99 + ADDED_MS)
+        Measure::p50("zookeeper.register_to_seen", &backend, Unit::Milliseconds, RATIO * p50).beside(p50),
+        Measure::p99("zookeeper.register_to_seen_p99", &backend, Unit::Milliseconds, RATIO * p99 + ADDED_MS)
             .beside(p99),
     ])
 }

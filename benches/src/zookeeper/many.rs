@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 
 use super::{backend, runtime, start};
 use crate::clock::Stopwatch;
-use crate::measure::{Measured, Unit};
+use crate::measure::{Measure, Unit};
 use crate::samples::Samples;
 
 const MANY: usize = 10_000;
@@ -19,7 +19,7 @@ const WITHIN_S: f64 = 3.0;
 const LISTED_MS: f64 = 150.0;
 
 /// 10 000 registrations, all at once, until the last one is registered; and listings of them by another client.
-pub(crate) fn ten_thousand() -> Result<Vec<Measured>> {
+pub(crate) fn ten_thousand() -> Result<Vec<Measure>> {
     let (mut registered, mut listed) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         // One for each round: what the last one has left to do does not disturb the next.
@@ -30,8 +30,8 @@ pub(crate) fn ten_thousand() -> Result<Vec<Measured>> {
     let registered = Samples::new(registered, format!("times {MANY} registrations"));
     let listed = Samples::new(listed, format!("listings of {MANY}"));
     Ok(vec![
-        Measured::p50("zookeeper.register_10k", &registered, Unit::Seconds, WITHIN_S),
-        Measured::p50("zookeeper.list_10k", &listed, Unit::Milliseconds, LISTED_MS),
+        Measure::p50("zookeeper.register_10k", &registered, Unit::Seconds, WITHIN_S),
+        Measure::p50("zookeeper.list_10k", &listed, Unit::Milliseconds, LISTED_MS),
     ])
 }
 
