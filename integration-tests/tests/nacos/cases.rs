@@ -34,6 +34,8 @@ pub(crate) fn strict(subject: Subject) -> Subject {
             "After a lost connection a watch hands over the same value for a record that has not changed.";
         sessions::server_that_wants_nobody_is_not_besieged,
             "A server that sends every connection away is asked less and less often, and nothing is lost.";
+        sessions::proxy_that_refuses_in_the_servers_name_is_no_sign_of_life,
+            "A connection on which only a proxy answers is given up, and nothing is lost when the way is free again.";
         sessions::write_of_a_dead_connection_is_not_done_on_the_next,
             "A registration that has failed with its connection is not done on the next one.";
         sessions::watch_that_nobody_polls_is_in_no_others_way,
@@ -46,6 +48,8 @@ pub(crate) fn strict(subject: Subject) -> Subject {
             "The login of Nacos 3 and that of its predecessors are both found.";
         logins::token_is_refreshed_before_it_ends_and_after_it_was_revoked,
             "A token is refreshed in time, and a revoked one is replaced; neither costs the connection.";
+        logins::time_of_a_token_that_makes_no_sense_is_no_reason_to_fail,
+            "A token whose time is nothing, or beyond all time, is used, and not asked for again and again.";
         logins::login_that_fails_ends_no_connection,
             "While a login fails the connection stays with its records, and goes on when the login is right again.";
         logins::wrong_password_is_told_and_not_shown,

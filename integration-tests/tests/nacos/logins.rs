@@ -43,6 +43,19 @@ pub(crate) async fn token_is_refreshed_before_it_ends_and_after_it_was_revoked()
     Ok(())
 }
 
+pub(crate) async fn time_of_a_token_that_makes_no_sense_is_no_reason_to_fail() -> CaseResult {
+    for told in [0, u64::MAX] {
+        let options = FakeOptions::default().with_logins(Duration::from_secs(60)).with_told_ttl(told);
+        let fake = fake(options)?;
+        let (writer, orders) = (client(&fake)?, service("orders")?);
+        writer.register(&record(&orders, "a", (1, 1), 60)?).await?;
+        sleep(Duration::from_secs(2)).await;
+        lists(&writer, &orders, SOON, "it is there", has(1)).await?;
+        ensure!(fake.seen().requests.get("login") == Some(&1), "told {told} s: {:?}", fake.seen());
+    }
+    Ok(())
+}
+
 pub(crate) async fn login_that_fails_ends_no_connection() -> CaseResult {
     let fake = fake(FakeOptions::default().with_logins(Duration::from_secs(6)))?;
     let (writer, orders) = (client(&fake)?, service("orders")?);

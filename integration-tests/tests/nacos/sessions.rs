@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use callsign_core::{Namespace, Probe};
+use axum::http::StatusCode;
+use callsign_core::{ErrorKind, EventKind, Namespace, Probe};
 use callsign_integration_tests::nacos::{FakeOptions, config_of_fake};
 use callsign_integration_tests::proxy::{Mode, Proxy};
 use callsign_testkit::suite::{CaseResult, Stop};
@@ -186,6 +187,31 @@ pub(crate) async fn server_that_wants_nobody_is_not_besieged() -> CaseResult {
         fake.seen().connections == 1 && fake.seen().instances == 1
     })
     .await?;
+    writer.renew(&record).await?;
+    Ok(())
+}
+
+pub(crate) async fn proxy_that_refuses_in_the_servers_name_is_no_sign_of_life() -> CaseResult {
+    let fake = fake(FakeOptions::default())?;
+    let (writer, orders) = (client(&fake)?, service("orders")?);
+    let record = record(&orders, "a", (1, 1), 60)?;
+    writer.register(&record).await?;
+    let mut events = writer.events();
+    fake.answer_instead(Some(StatusCode::FORBIDDEN));
+    let given_up = async {
+        while let Some(event) = events.next().await {
+            if event.kind == EventKind::Misconfigured {
+                return event.cause;
+            }
+        }
+        None
+    };
+    let cause = timeout(Duration::from_secs(15), given_up).await.ok().flatten();
+    let cause = cause.ok_or_else(|| Stop::failed("the proxy is taken for the server"))?;
+    ensure!(cause.kind() == ErrorKind::PermissionDenied, "another kind: {cause}");
+    ensure!(cause.to_string().contains("refused on the way"), "{cause}");
+    fake.answer_instead(None);
+    lists(&writer, &orders, SOON * 2, "it is there again", has(1)).await?;
     writer.renew(&record).await?;
     Ok(())
 }

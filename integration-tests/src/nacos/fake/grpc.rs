@@ -148,6 +148,11 @@ impl tower::Service<http::Request<Body>> for Calls {
         let calls = self.clone();
         async move {
             calls.ice.melt();
+            if let Some(status) = lock(&calls.state).instead {
+                let mut response = http::Response::new(Body::empty());
+                *response.status_mut() = status;
+                return Ok(response);
+            }
             let codec: ProstCodec<Payload, Payload> = ProstCodec::default();
             let mut grpc =
                 Grpc::new(codec).max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE);

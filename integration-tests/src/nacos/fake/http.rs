@@ -77,7 +77,7 @@ impl State {
         self.next += 1;
         let token = format!("token-{}-{}", self.next, fastrand::u64(..));
         self.tokens.insert(token.clone(), Instant::now() + ttl);
-        Some((token, ttl.as_secs()))
+        Some((token, self.options().told_ttl.unwrap_or(ttl.as_secs())))
     }
 }
 

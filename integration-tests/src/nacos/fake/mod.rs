@@ -22,6 +22,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use callsign_core::config::Tls;
 use callsign_core::task::{Spawner, Task};
 use callsign_core::{Error, Result, async_trait};
@@ -149,6 +150,11 @@ impl Fake {
     /// Has no push be sent any more.
     pub fn push_nothing(&self) {
         self.state().pushes_nothing = true;
+    }
+
+    /// Has every call be answered with this by somebody on the way, on connections that are open, too: or by nobody, again.
+    pub fn answer_instead(&self, status: Option<StatusCode>) {
+        self.state().instead = status;
     }
 
     /// Makes every token worthless that was given out.

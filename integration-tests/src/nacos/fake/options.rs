@@ -30,6 +30,8 @@ pub struct FakeOptions {
     pub v3: bool,
     /// Whether only [`USER`] may do anything; and how long a token is good for.
     pub token_ttl: Option<Duration>,
+    /// What it says of a token's time, in seconds, instead of what is so.
+    pub told_ttl: Option<u64>,
     /// Whether only the public namespace and these exist.
     pub namespaces: Option<Vec<String>>,
     /// How long after a change subscribers are told.
@@ -47,6 +49,7 @@ impl Default for FakeOptions {
             negotiates: true,
             v3: true,
             token_ttl: None,
+            told_ttl: None,
             namespaces: None,
             push_delay: Duration::from_millis(500),
             held_back: Duration::ZERO,
@@ -75,6 +78,13 @@ impl FakeOptions {
     #[must_use]
     pub fn with_logins(mut self, ttl: Duration) -> Self {
         self.token_ttl = Some(ttl);
+        self
+    }
+
+    /// Says of every token that it is good for so many seconds, whatever is so.
+    #[must_use]
+    pub fn with_told_ttl(mut self, seconds: u64) -> Self {
+        self.told_ttl = Some(seconds);
         self
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
@@ -34,6 +35,8 @@ pub(super) struct State {
     pub(super) tokens: HashMap<String, Instant>,
     pub(super) password: String,
     pub(super) pushes_nothing: bool,
+    /// What somebody on the way answers instead.
+    pub(super) instead: Option<StatusCode>,
     counts: BTreeMap<String, usize>,
     pub(super) next: u64,
 }
@@ -79,6 +82,7 @@ impl State {
             tokens: HashMap::new(),
             password: PASSWORD.to_owned(),
             pushes_nothing: false,
+            instead: None,
             counts: BTreeMap::new(),
             next: 0,
         }
