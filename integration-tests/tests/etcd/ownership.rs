@@ -61,11 +61,16 @@ pub(crate) async fn record_that_somebody_takes_or_overwrites_is_repaired(setup: 
     let other = raw.record(bystander.registration.key()).await?;
     let other = other.ok_or_else(|| Stop::failed("the other record is not there"))?;
     let key = place(owner.registration.key());
-    let lost = |state: &RegistrationState| matches!(state, RegistrationState::Lost { .. });
     for harm in [Harm::Delete, Harm::Garbage, Harm::Detach, Harm::Revoke] {
         let record = raw.get(&key).await?;
         let record = record.ok_or_else(|| Stop::failed(format!("there is no record before {harm:?}")))?;
-        let told = reaches(&owner.registration, ttl * 5, "lost", lost);
+        let harmed_at = Instant::now();
+        // The loss may be over sooner than anybody sees it; that it was there shows.
+        let told = reaches(&owner.registration, ttl * 5, "lost", move |state| match state {
+            RegistrationState::Lost { .. } => true,
+            RegistrationState::Registered { since } => *since > harmed_at,
+            _ => false,
+        });
         let (told, done) = tokio::join!(told, harm.do_to(&mut raw, &record));
         done?;
         told?;

@@ -32,6 +32,8 @@ pub(crate) fn each_version(subject: Subject, setup: &Setup) -> Subject {
             "When a session has expired its records are told lost at once, and are registered again.";
         sessions::closed_backend_leaves_neither_node_nor_session,
             "Closing ends the session and removes its nodes before it returns.";
+        sessions::closing_waits_for_a_server_and_then_ends_the_session,
+            "Closed while no server answers, a session is ended by the first that does within the 4 s that closing may take.";
         sessions::killed_process_leaves_its_nodes_until_its_session_expires,
             "The nodes of a process that was killed stay until its session expires, and not longer.";
         sessions::failover_of_a_server_ends_no_session,

@@ -125,6 +125,24 @@ pub(crate) async fn closed_backend_leaves_neither_node_nor_session(setup: Setup)
     Ok(())
 }
 
+pub(crate) async fn closing_waits_for_a_server_and_then_ends_the_session(setup: Setup) -> CaseResult {
+    let stage = setup.stage().await?;
+    let (raw, proxy) = (stage.raw().await?, stage.proxy()?);
+    let backend = backend(&stage.config().with_servers([proxy.address().to_string()]))?;
+    let record = stage.record("orders", "one", (1, 1), 60)?;
+    backend.register(&record).await?;
+    ensure!(raw.read(&stage.path(&record)).await?.is_some(), "nothing is registered");
+    proxy.set(Mode::Refuse).await;
+    let back = async {
+        sleep(Duration::from_secs(1)).await;
+        proxy.set(Mode::Pass).await;
+    };
+    let (closed, ()) = tokio::join!(backend.close(), back);
+    closed?;
+    ensure!(raw.read(&stage.path(&record)).await?.is_none(), "the node is still there");
+    Ok(())
+}
+
 pub(crate) async fn killed_process_leaves_its_nodes_until_its_session_expires(setup: Setup) -> CaseResult {
     let stage = setup.stage().await?;
     let record = stage.record("orders", "one", (1, 1), 60)?;
