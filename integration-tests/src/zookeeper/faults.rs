@@ -1,12 +1,17 @@
 //! What befalls a ZooKeeper. Each fault lasts until its guard is healed or dropped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use callsign_core::Result;
 use callsign_testkit::Guard;
 use futures::future::try_join_all;
+use tokio::time::timeout;
 
 use super::ZooKeeper;
+
+/// How long servers that were frozen have to find together again, which they do within a few seconds or never.
+const TOGETHER_AGAIN: Duration = Duration::from_secs(15);
 
 impl ZooKeeper {
     /// Kills all servers. Healing starts them with the data that they have.
@@ -52,7 +57,7 @@ impl ZooKeeper {
         self.freeze(0..self.members().len()).await
     }
 
-    /// Freezes some servers.
+    /// Freezes some servers. Those that do not find together again afterwards are started anew, as an operator would.
     ///
     /// # Errors
     /// `Unavailable` when one is not running, `Unexpected` when there is no such server.
@@ -65,10 +70,21 @@ impl ZooKeeper {
                 let _ = member.server().thaw();
             }
         });
-        let guard = guard.with_settled(async move { waiting.serves().await });
+        let guard = guard.with_settled(async move { waiting.serves_after_a_freeze().await });
         let frozen = members.iter().map(|number| async { self.member(*number)?.server().freeze().await });
         try_join_all(frozen).await?;
         Ok(guard)
+    }
+
+    /// Three servers of 3.8.0 that freeze at the same time may stay together without ever agreeing on anything again: the
+    /// leader goes on leading, both followers have synchronized with it anew and still run what wrote their log before
+    /// (ZOOKEEPER-4712), and no session begins anywhere. Seen in 3 of some 150 freezes, with thread dumps. It is no
+    /// client's doing, and does not pass by itself.
+    async fn serves_after_a_freeze(self: &Arc<Self>) -> Result<()> {
+        match timeout(TOGETHER_AGAIN, self.serves()).await {
+            Ok(served) => served,
+            Err(_) => self.kill_all().await?.heal().await,
+        }
     }
 
     /// Takes everything that is stored, as a restart of all servers with empty disks does. Returns when all serve again.
