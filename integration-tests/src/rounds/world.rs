@@ -84,9 +84,7 @@ impl World {
                 return Ok(outcome);
             }
         }
-        // Servers that start again count from then on: who is served later than its lease lasts has lost it rightly.
         if round.fault.spares_leases(self.ground.0.shape().members)
-            && outcome.settled.is_some_and(|after| after < self.promises.ttl)
             && let (Some(before), Some(after)) = (leases, self.ground.0.leases().await?)
         {
             let needless = after.difference(&before).count().saturating_sub(self.begun);
