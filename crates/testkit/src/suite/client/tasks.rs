@@ -4,17 +4,15 @@ use std::time::Duration;
 
 use callsign_client::Client;
 use tokio::runtime::Handle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::context::ClientCtx;
 use super::observe::shows;
 use crate::suite::CaseResult;
-use crate::suite::outcome::{ensure, fail};
+use crate::suite::outcome::ensure;
 
 /// The one delete of a dropped registration takes 2 s at most.
 const BOUND: Duration = Duration::from_secs(10);
-/// How often a backend may be caught at beginning something that it keeps: a connection to each of three servers.
-const GROWS: usize = 3;
 
 fn alive() -> usize {
     Handle::current().metrics().num_alive_tasks()
@@ -25,25 +23,16 @@ pub(super) async fn dropped_handles_end_every_task(ctx: &ClientCtx) -> CaseResul
     let backend = ctx.registry().client().await?;
     one_life(ctx, ctx.client_over(backend.clone())?, "warm").await?;
     sleep(BOUND).await;
-    let mut counts = vec![alive()];
-    // What is begun once for good is not begun again; what clients leave behind grows with each of them.
-    while counts.len() <= GROWS + 1 {
-        let before = alive();
-        for round in 0..3 {
-            let name = format!("round-{}-{round}", counts.len());
-            one_life(ctx, ctx.client_over(backend.clone())?, &name).await?;
-        }
-        let ended = async {
-            while alive() > before {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if timeout(BOUND, ended).await.is_ok() {
-            return Ok(());
-        }
-        counts.push(alive());
+    let before = alive();
+    for round in 0..3 {
+        one_life(ctx, ctx.client_over(backend.clone())?, &format!("round-{round}")).await?;
     }
-    fail!("after every three clients more tasks are alive than before: {counts:?}")
+    let patience = ctx.registry().patience(BOUND);
+    while alive() > before {
+        let complaint = || format!("{} tasks are alive, before there were {before}", alive());
+        patience.pause(complaint).await?;
+    }
+    Ok(())
 }
 
 /// Everything that a client can start, and its end.
